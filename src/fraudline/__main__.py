@@ -1,0 +1,5 @@
+"""``python -m fraudline``."""
+
+from fraudline.cli import main
+
+raise SystemExit(main())

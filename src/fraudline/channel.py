@@ -1,0 +1,261 @@
+"""Read and write one channel: a folder, or an s3:// prefix.
+
+Inputs under s3:// are fetched into a scratch folder when first asked for; outputs are written aside
+and put in place only when the stage has succeeded, the summary last. A prefix counts once its
+``summary.json`` exists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fraudline import s3
+from fraudline.errors import InputError
+from fraudline.schema import Schema
+from fraudline.stage import Stage, Summary
+
+SUMMARY = "summary"
+SUMMARY_FILE = "summary.json"
+MANIFEST_FILE = "manifest.json"
+POINTER_FILE = "current.json"
+_PARTIAL = ".partial"
+
+
+class Channels:
+    """The channels of one run of a stage, by name; a context in which outputs appear at the end.
+
+    Args:
+        stage: whose channels these are.
+        inputs: a folder or an s3:// prefix for each channel read.
+        outputs: the same for each channel written, and for ``summary``.
+    """
+
+    def __init__(self, stage: Stage, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+        self._reads = {channel.name: channel for channel in stage.reads}
+        self._writes = {channel.name: channel for channel in stage.writes}
+        self._inputs, self._outputs = inputs, outputs
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._staged: dict[str, Path] = {}
+
+    def __enter__(self) -> Channels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for folder in self._staged.values():
+            shutil.rmtree(folder, ignore_errors=True)
+        if self._scratch:
+            self._scratch.cleanup()
+
+    # Inputs
+
+    def location(self, name: str) -> str:
+        """The folder or prefix of an input, as it was given; empty if it was not."""
+        return self._inputs.get(name, "")
+
+    def has(self, name: str) -> bool:
+        """Whether an input holds anything at all."""
+        location = self.location(name)
+        if s3.is_uri(location):
+            return s3.exists(location)
+        return bool(location) and _has_files(Path(location))
+
+    def folder(self, name: str, only: Iterable[str] | None = None) -> Path:
+        """An input as a local folder; of an s3:// prefix only the named sub-folders are fetched."""
+        if not self.has(name):
+            raise InputError(
+                f"channel '{name}': nothing at '{self.location(name)}'; expected {self._reads[name].says}; "
+                f"mount it, or name its place with --input {name}=…"
+            )
+        location = self.location(name)
+        if not s3.is_uri(location):
+            return Path(location)
+        local = self._scratch_folder() / "input" / name
+        s3.fetch(location, local, only)
+        return local
+
+    def files(self, name: str, pattern: str = "*.parquet") -> list[Path]:
+        """An input's files in any depth, in the order of their names."""
+        files = sorted(self.folder(name).rglob(pattern))
+        if not files:
+            raise InputError(f"channel '{name}': no {pattern} in '{self.location(name)}'; check what wrote it")
+        return files
+
+    def read(self, name: str, schema: Schema, pattern: str = "*.parquet") -> pl.DataFrame:
+        """An input's Parquet files as one table of exactly the schema's columns."""
+        return pl.concat([read_table(path, schema, name) for path in self.files(name, pattern)])
+
+    def read_json(self, name: str, file: str) -> Any:
+        """One JSON file of an input."""
+        return read_json(self.folder(name) / file, name)
+
+    def scratch(self, name: str) -> Path:
+        """An empty folder that goes with this run."""
+        folder = self._scratch_folder() / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def _scratch_folder(self) -> Path:
+        # Only where it is needed: a stage on folders runs with a read-only root.
+        self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="fraudline-", ignore_cleanup_errors=True)
+        return Path(self._scratch.name)
+
+    # Outputs
+
+    def destination(self, name: str) -> str:
+        """The folder or prefix of an output, as it was given; empty if it was not."""
+        return self._outputs.get(name, "")
+
+    def output(self, name: str) -> Path:
+        """The folder to write an output into; it takes its place on commit."""
+        if name not in self._staged:
+            if name != SUMMARY and name not in self._writes:
+                raise KeyError(f"no output channel '{name}'")
+            location = self.destination(name)
+            if not location:
+                raise InputError(f"channel '{name}': no place to write to; name one with --output {name}=…")
+            parent = self._scratch_folder() / "output" / name if s3.is_uri(location) else Path(location)
+            staged = parent / _PARTIAL
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir(parents=True)
+            self._staged[name] = staged
+        return self._staged[name]
+
+    def write(self, name: str, table: pl.DataFrame, file: str = "part-0.parquet") -> None:
+        """Write a table into an output as Parquet."""
+        path = self.output(name) / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.write_parquet(path, compression="zstd")
+
+    def write_json(self, name: str, file: str, content: Any) -> None:
+        """Write one JSON file into an output."""
+        (self.output(name) / file).write_text(json.dumps(content, indent=2) + "\n")
+
+    def commit(self, summary: Summary, *, replace: bool = False) -> None:
+        """Put every output in place, the summary last.
+
+        Args:
+            summary: becomes ``summary.json``.
+            replace: let a published channel change what it holds.
+
+        Raises:
+            InputError: a published channel holds something else already.
+        """
+        for name in self._writes:
+            self.output(name)  # an output without rows is an empty folder, not a missing one
+        if self.destination(SUMMARY):
+            self.write_json(SUMMARY, SUMMARY_FILE, summary)
+            self._withdraw_summary()
+        for name, staged in self._staged.items():
+            channel = self._writes.get(name)
+            if channel and channel.published and self._is_published(name, staged, replace=replace):
+                continue
+            self._place(name, staged)
+
+    def _is_published(self, name: str, staged: Path, *, replace: bool) -> bool:
+        location = self.destination(name)
+        text = s3.read(location, MANIFEST_FILE) if s3.is_uri(location) else _text(Path(location, MANIFEST_FILE))
+        if text is None or replace:
+            return False
+        old, new = json.loads(text), json.loads((staged / MANIFEST_FILE).read_text())
+        if old["content"] == new["content"]:
+            return True
+        raise InputError(
+            f"channel '{name}': '{location}' was published by execution '{old['execution']}' and execution "
+            f"'{new['execution']}' brings other content; find out why, or give --replace true to overwrite it"
+        )
+
+    def _withdraw_summary(self) -> None:
+        location = self.destination(SUMMARY)
+        if s3.is_uri(location):
+            s3.delete(location, SUMMARY_FILE)
+        else:
+            Path(location, SUMMARY_FILE).unlink(missing_ok=True)
+
+    def _place(self, name: str, staged: Path) -> None:
+        location = self.destination(name)
+        if s3.is_uri(location):
+            s3.upload(staged, location, _comes_last)
+            if name != SUMMARY:  # the channels' own prefixes may lie below the summary's
+                s3.prune(staged, location)
+            return
+        # Inside the folder, not instead of it: it may be a mount, which nothing can rename.
+        folder = Path(location)
+        fresh = sorted((path.name for path in staged.iterdir()), key=_comes_last)
+        for file in fresh:
+            if (folder / file).is_dir():
+                shutil.rmtree(folder / file)
+            (staged / file).replace(folder / file)
+        staged.rmdir()
+        for path in folder.iterdir() if name != SUMMARY else ():
+            if path.name not in fresh:
+                _remove(path)
+
+
+def read_table(path: Path, schema: Schema, channel: str) -> pl.DataFrame:
+    """One Parquet file as a table of exactly the schema's columns."""
+    try:
+        table = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(
+            f"channel '{channel}': {path.name} is not readable Parquet ({type(error).__name__}); write it again"
+        ) from error
+    for column, dtype in schema.items():
+        if column not in table.columns:
+            raise InputError(
+                f"channel '{channel}': {path.name} has no column '{column}' ({dtype}); "
+                f"it has {', '.join(table.columns)}; run the stage that writes this channel again"
+            )
+        if table.schema[column] not in (dtype, pl.Null):
+            raise InputError(
+                f"channel '{channel}': {path.name}: column '{column}' must be {dtype}, "
+                f"got {table.schema[column]}; run the stage that writes this channel again"
+            )
+    return table.select(pl.col(column).cast(dtype) for column, dtype in schema.items())
+
+
+def read_json(path: Path, channel: str) -> Any:
+    """One JSON file."""
+    text = _text(path)
+    if text is None:
+        raise InputError(f"channel '{channel}': {path.name} is missing; run the stage that writes it again")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"channel '{channel}': {path.name} is not JSON ({error}); write it again") from error
+
+
+def content_hash(*tables: pl.DataFrame) -> str:
+    """A hash of what tables hold, whatever the version that wrote their files."""
+    digest = hashlib.sha256()
+    for table in tables:
+        digest.update(table.write_csv().encode())
+    return digest.hexdigest()
+
+
+def _comes_last(name: str) -> tuple[bool, str]:
+    """Orders files so that what names the others is in place after them."""
+    return name in (MANIFEST_FILE, POINTER_FILE), name
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text() if path.is_file() else None
+
+
+def _has_files(folder: Path) -> bool:
+    return folder.is_dir() and any(path.is_file() and _PARTIAL not in path.parts for path in folder.rglob("*"))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -1,0 +1,48 @@
+"""The ``fraudline`` command: every image's entrypoint, and the way in on a laptop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from fraudline import __version__
+from fraudline.errors import InputError
+from fraudline.hosts import log
+from fraudline.hosts.run import INPUT_IS_WRONG, Parser, run
+from fraudline.local import commands
+from fraudline.stages import STAGES
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a stage or a command; returns the exit code."""
+    log.set_up()
+    signal.signal(signal.SIGTERM, _stop)  # the kernel spares a container's first process without a handler
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in STAGES:
+        return run(STAGES[given[0]], given[1:])
+    try:
+        options = _parser().parse_args(given)
+        return int(options.command(options))
+    except InputError as error:
+        _log.error("%s", error)  # a user's error has no stack to show
+        return INPUT_IS_WRONG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("fraudline", description="Fraud detection for card transactions.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for stage in STAGES.values():
+        subparsers.add_parser(stage.name, help=f"{stage.says} (image {stage.image})", add_help=False)
+    commands.add(subparsers)
+    return parser
+
+
+def _stop(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)

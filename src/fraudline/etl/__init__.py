@@ -1,0 +1,1 @@
+"""The etl room: raw transactions and labels in, validated transactions out."""

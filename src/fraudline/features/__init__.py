@@ -1,0 +1,1 @@
+"""The features room: 25 features, point in time, the same for training and for a day."""

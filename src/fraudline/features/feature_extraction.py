@@ -1,0 +1,38 @@
+"""The daily line's second stage: the same features over history and the day, and the next history."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from fraudline.channel import Channels
+from fraudline.features import definitions
+from fraudline.features.history import read_history
+from fraudline.features.numpy_engine import compute
+from fraudline.features.tables import with_keys, write_features
+from fraudline.schema import LABELS, TRANSACTIONS
+from fraudline.stage import Summary
+
+
+def run(
+    channels: Channels,
+    as_of: date,
+    label_delay_days: int,
+    execution: str,
+    replace: bool,  # the host's, for the commit
+) -> Summary:
+    """Write the day's ``features`` and publish the ``history`` before as_of."""
+    day = as_of - timedelta(days=1)
+    transactions = channels.read("transactions", TRANSACTIONS)
+    past = read_history(channels, day, label_delay_days)
+    history = past.extend(transactions).learn(channels.read("labels", LABELS))
+    features = compute(transactions, history, label_delay_days)
+    table = with_keys(transactions, features)
+    write_features(channels, "features", table, {"first": day.isoformat(), "end": as_of.isoformat()})
+    manifest = history.publish(channels, as_of, label_delay_days, execution)
+    first = zip(table.get_column("transaction_id").head(20), features.head(20).iter_rows(), strict=True)
+    return {
+        "features": [{"transaction_id": id_, "features": values} for id_, values in first],
+        "feature_names": list(definitions.NAMES),
+        "record_count": table.height,
+        "history": manifest,
+    }

@@ -1,0 +1,107 @@
+"""Compiles the feature definitions for one machine, in NumPy; another engine must repeat its bits.
+
+Each formula stands in one written order of + - x / and sqrt over integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from fraudline.days import DAY, HOUR
+from fraudline.features import definitions as d
+from fraudline.features.history import History
+from fraudline.features.windows import Customers, EntityDays, Floats, Rows, distance
+
+
+def compute(transactions: pl.DataFrame, history: History, delay: int) -> pl.DataFrame:
+    """The features of some transactions.
+
+    Args:
+        transactions: rows to compute, schema TRANSACTIONS.
+        history: the past, these transactions included.
+        delay: whole days before a label counts.
+
+    Returns:
+        One float32 column a feature, in the order of the definitions, null where there is no value;
+        one row a transaction, in the given order.
+    """
+    rows = Rows(transactions)
+    sources = {
+        "transaction": rows,
+        "customer": Customers(rows, history.events),
+        "merchant": EntityDays(rows, history, "merchant", delay),
+        "merchant_category": EntityDays(rows, history, "merchant_category", delay),
+    }
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = {
+            feature.name: _COMPILERS[type(feature.aggregate)](sources[feature.entity], feature)
+            for feature in d.FEATURES
+        }
+    # x / 0 is no value, as 0 / 0 is.
+    finite = {name: np.where(np.isinf(values), np.nan, values) for name, values in columns.items()}
+    return pl.DataFrame({name: pl.Series(values.astype(np.float32)).fill_nan(None) for name, values in finite.items()})
+
+
+def _hour(rows: Rows) -> Any:
+    return rows.second % DAY // HOUR
+
+
+def _is_weekend(rows: Rows) -> Any:
+    return (rows.day + 3) % 7 >= 5  # 1970-01-01 was a Thursday
+
+
+def _distance_from_home(rows: Rows) -> Floats:
+    home = rows.column("customer_latitude"), rows.column("customer_longitude")
+    return distance(*home, rows.column("latitude"), rows.column("longitude"))
+
+
+def _zscore(customers: Customers, window: int) -> Any:
+    count, total = customers.count(window).astype(float), customers.sum(window).astype(float)
+    mean_square = count * customers.squares(window)
+    variance = mean_square - total * total
+    spread = np.where((count > 1) & (variance > 1e-12 * mean_square), variance, np.nan)
+    return (count * customers.rows.cents - total) / np.sqrt(spread)
+
+
+def _ratio_to_mean(customers: Customers, window: int) -> Floats:
+    return (customers.rows.cents * customers.count(window)) / customers.sum(window)
+
+
+def _speed(customers: Customers, window: int) -> Floats:
+    return customers.distance_from_previous(window) / (customers.since_previous(window) / HOUR)
+
+
+def _risk(days: EntityDays, window: int, risk: d.Risk) -> Floats:
+    share = (days.frauds(window) + risk.share * risk.strength) / (days.transactions(window) + risk.strength)
+    return np.where(days.known, share, np.nan)
+
+
+def _of_known(days: EntityDays, values: Any) -> Floats:
+    return np.where(days.known, values, np.nan)
+
+
+_COMPILERS: dict[type[d.Aggregate], Callable[[Any, Any], Any]] = {
+    d.Amount: lambda rows, f: rows.cents / 100,
+    d.HourOfDay: lambda rows, f: _hour(rows),
+    d.IsWeekend: lambda rows, f: _is_weekend(rows),
+    d.IsNight: lambda rows, f: _hour(rows) < f.aggregate.before,
+    d.DistanceFromHome: lambda rows, f: _distance_from_home(rows),
+    d.Count: lambda customers, f: customers.count(f.window),
+    d.Sum: lambda customers, f: customers.sum(f.window) / 100,
+    d.ZScore: lambda customers, f: _zscore(customers, f.window),
+    d.RatioToMean: lambda customers, f: _ratio_to_mean(customers, f.window),
+    d.RatioToMax: lambda customers, f: customers.rows.cents / customers.max(f.window),
+    d.SincePrevious: lambda customers, f: customers.since_previous(f.window),
+    d.IsFirstAtMerchant: lambda customers, f: customers.count_at_merchant(f.window) == 0,
+    d.DistanceFromPrevious: lambda customers, f: customers.distance_from_previous(f.window),
+    d.SpeedFromPrevious: lambda customers, f: _speed(customers, f.window),
+    d.Volume: lambda days, f: _of_known(days, days.transactions(f.window)),
+    d.Risk: lambda days, f: _risk(days, f.window, f.aggregate),
+    d.Frauds: lambda days, f: _of_known(days, days.frauds(f.window)),
+    d.FraudRecency: lambda days, f: days.day - days.latest_fraud(f.window),
+    d.FraudRun: lambda days, f: days.latest_fraud(f.window) - days.earliest_fraud(f.window),
+}

@@ -1,0 +1,32 @@
+"""The feature tables that the room writes: keys, the features, and the contract beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from fraudline.channel import Channels
+from fraudline.features import definitions
+from fraudline.schema import FEATURE_KEYS
+
+CONTRACT_FILE = "contract.json"
+
+
+def with_keys(transactions: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
+    """Features behind the keys of their transactions."""
+    return pl.concat([transactions.select(*FEATURE_KEYS), features], how="horizontal")
+
+
+def write_features(channels: Channels, name: str, table: pl.DataFrame, period: dict[str, str]) -> None:
+    """A feature table with its ``contract.json``: the definitions' hash, the names in order, the days.
+
+    Args:
+        channels: where to.
+        name: the output channel.
+        table: keys and features.
+        period: ``first`` and ``end`` of the days [first, end) it covers.
+    """
+    channels.write(name, table)
+    contract: dict[str, Any] = {"contract": definitions.contract(), "features": definitions.NAMES, **period}
+    channels.write_json(name, CONTRACT_FILE, contract)

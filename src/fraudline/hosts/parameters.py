@@ -1,0 +1,42 @@
+"""From the texts that a host passes to a stage's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from fraudline.days import UTC
+from fraudline.errors import InputError
+from fraudline.stage import REQUIRED, Parameter, Stage
+
+
+def parse(stage: Stage, texts: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
+    """Every parameter of a stage by name; the clock is read here and nowhere below.
+
+    Raises:
+        InputError: one is missing, unknown or can't be read.
+    """
+    unknown = set(texts) - {parameter.name for parameter in stage.parameters}
+    if unknown:
+        known = ", ".join(parameter.name for parameter in stage.parameters)
+        raise InputError(f"{stage.name} has no parameter {', '.join(sorted(unknown))}; it has {known}")
+    return {parameter.name: _value(parameter, texts.get(parameter.name)) for parameter in stage.parameters}
+
+
+def _value(parameter: Parameter, text: str | Sequence[str] | None) -> Any:
+    if text is None:
+        if parameter.default is REQUIRED:
+            raise InputError(f"{parameter.option} is missing: {parameter.says} ({parameter.unit})")
+        return datetime.now(UTC) if parameter.name == "now" else parameter.default
+    if parameter.many:
+        return tuple(_parsed(parameter, item) for item in ([text] if isinstance(text, str) else text))
+    return _parsed(parameter, str(text))
+
+
+def _parsed(parameter: Parameter, text: str) -> Any:
+    try:
+        return parameter.type(text)
+    except ValueError as error:
+        unit = f" ({parameter.unit})" if parameter.unit else ""
+        raise InputError(f"{parameter.option}: got '{text}': {error}; {parameter.says}{unit}") from error

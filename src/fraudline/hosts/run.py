@@ -1,0 +1,108 @@
+"""Runs one stage under any host: arguments in, exit code and last words out."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import resource
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from fraudline.errors import InputError
+from fraudline.hosts import opt_ml, parameters
+from fraudline.stage import Channel, Stage, Summary
+
+_log = logging.getLogger(__name__)
+
+DONE, OURS, INPUT_IS_WRONG = 0, 1, 2
+
+
+def run(stage: Stage, arguments: Sequence[str]) -> int:
+    """Run a stage; exit code 0 done, 2 the input or a parameter is wrong, 1 ours."""
+    started = time.monotonic()
+    try:
+        summary = _run(stage, parser(stage).parse_args(arguments))
+    except InputError as error:
+        _log.error("%s", error)  # a user's error has no stack to show
+        opt_ml.leave_message(stage, str(error), failed=True)
+        return INPUT_IS_WRONG
+    except Exception as error:
+        _log.exception("%s failed", stage.name)
+        opt_ml.leave_message(stage, f"{type(error).__name__}: {error}", failed=True)
+        return OURS
+    opt_ml.leave_message(stage, str(summary.get("exit_message", "")), failed=False)
+    _log.info("%s finished", stage.name, extra={"fields": _measured(stage, summary, started)})
+    return DONE
+
+
+def _run(stage: Stage, options: argparse.Namespace) -> Summary:
+    from fraudline.channel import Channels  # noqa: PLC0415 - polars takes longer than --help may
+
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    inputs = opt_ml.inputs(stage) | dict(given.pop("input", []))
+    outputs = opt_ml.outputs(stage) | dict(given.pop("output", []))
+    values = parameters.parse(stage, opt_ml.hyperparameters(stage) | given)
+    with Channels(stage, inputs, outputs) as channels:
+        summary = stage.run(channels, **values)
+        channels.commit(summary, replace=values.get("replace", False))
+    return summary
+
+
+def _measured(stage: Stage, summary: Summary, started: float) -> dict[str, Any]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "event": "finished",
+        "stage": stage.name,
+        "rows": summary.get("record_count"),
+        "seconds": round(time.monotonic() - started, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mb": usage.ru_maxrss // 1024,
+    }
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a wrong argument as every other wrong input is told."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError instead of leaving."""
+        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def parser(stage: Stage) -> argparse.ArgumentParser:
+    """A stage's own command line."""
+    parser = Parser(f"fraudline {stage.name}", description=stage.says, allow_abbrev=False)
+    parser.epilog = f"Reads {_listed(stage.reads)}. Writes {_listed(stage.writes)}."
+    for flag, what in (("--input", "read"), ("--output", "written")):
+        parser.add_argument(
+            flag,
+            action="append",
+            type=_place,
+            metavar="CHANNEL=PLACE",
+            help=f"folder or s3:// prefix of a channel {what}",
+        )
+    for parameter in stage.parameters:
+        unit = f" ({parameter.unit})" if parameter.unit else ""
+        parser.add_argument(
+            parameter.option,
+            dest=parameter.name,
+            metavar="VALUE",
+            action="append" if parameter.many else "store",
+            help=f"{parameter.says}{unit}{_default(parameter.default)}".replace("%", "%%"),
+        )
+    return parser
+
+
+def _listed(channels: Sequence[Channel]) -> str:
+    return "; ".join(f"{channel.name}: {channel.says}" for channel in channels) or "nothing"
+
+
+def _default(default: Any) -> str:
+    return f" [{default}]" if isinstance(default, str | int | float) and default != "" else ""
+
+
+def _place(text: str) -> tuple[str, str]:
+    name, _, place = text.partition("=")
+    if not (name and place):
+        raise argparse.ArgumentTypeError("expected CHANNEL=PLACE")
+    return name, place

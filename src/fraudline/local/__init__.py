@@ -1,0 +1,1 @@
+"""A whole workflow on this machine, in processes or in Docker."""

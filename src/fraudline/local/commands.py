@@ -1,0 +1,112 @@
+"""The commands of a laptop: run a workflow, show the whole thing, make data up."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fraudline.errors import InputError
+
+if TYPE_CHECKING:
+    from fraudline.workflow import Execution
+
+SAMPLE = {"start": date(2026, 1, 1), "days": 120, "customers": 1500, "merchants": 800, "seed": 7}
+
+
+def add(subparsers: Any) -> None:
+    """Add the commands to the command line."""
+    run = subparsers.add_parser("run", help="Run the training or the daily workflow on this machine.")
+    run.add_argument("workflow", choices=("training", "daily"))
+    run.add_argument("--as-of", type=_date, required=True, help="UTC date; only rows before it are visible")
+    run.add_argument("--until", type=_date, help="go on day by day until as_of is this date [--as-of]")
+    run.add_argument("--data", type=Path, required=True, help="folder with raw/ and labeled/")
+    run.add_argument("--root", type=Path, default=Path("var/fraudline"), help="folder for all that is written")
+    run.set_defaults(command=_run)
+    demo = subparsers.add_parser("demo", help="Train on all days of some data but the last, and score the last.")
+    demo.add_argument("--data", type=Path, help="folder with raw/ and labeled/ [made up in var/sample]")
+    demo.set_defaults(command=_demo)
+    for parser in (run, demo):
+        parser.add_argument("--in", dest="carrier", choices=("process", "docker"), default="process")
+        parser.add_argument("--registry", default="", help="prefix of the images' names, such as HOST/")
+        parser.add_argument("--version", default="dev", help="tag of the images")
+        parser.add_argument(
+            "--set", dest="settings", type=_setting, action="append", default=[], metavar="PARAMETER=VALUE",
+            help="a parameter of every stage that has it",
+        )  # fmt: skip
+    simulate = subparsers.add_parser("simulate", help="Make transactions and labels up.")
+    simulate.add_argument("folder", type=Path, help="where raw/ and labeled/ are written")
+    simulate.add_argument("--start", type=_date, default=SAMPLE["start"], help="first day")
+    for name in ("days", "customers", "merchants", "seed"):
+        simulate.add_argument(f"--{name}", type=int, default=SAMPLE[name], help=f"[{SAMPLE[name]}]")
+    simulate.set_defaults(command=_simulate)
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a date such as 2026-02-01, got '{text}'") from error
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"expected PARAMETER=VALUE, got '{text}'")
+    return name.replace("-", "_"), value
+
+
+def _run(options: argparse.Namespace) -> int:
+    from fraudline.workflow import Execution  # noqa: PLC0415 - as all here: an image has not what a laptop has
+
+    until = options.until or options.as_of
+    days = range((until - options.as_of).days + 1)
+    if not days:
+        raise InputError(f"--until {until} lies before --as-of {options.as_of}")
+    return _execute([Execution(options.workflow, options.as_of + timedelta(days=day)) for day in days], options)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from fraudline.workflow import Execution  # noqa: PLC0415
+
+    if options.data is None:
+        options.data = Path("var/sample")
+        if not options.data.exists():
+            _simulate(argparse.Namespace(folder=options.data, **SAMPLE))
+    options.root = Path("var/runs") / f"{options.data.resolve().name}-{options.carrier}"
+    last = max((path.name for path in (options.data / "raw").glob("????-??-??")), default=None)
+    if last is None:
+        raise InputError(f"--data {options.data}: expected raw/YYYY-MM-DD/*.parquet and labeled/*.parquet")
+    day = date.fromisoformat(last)
+    return _execute([Execution("training", day), Execution("daily", day + timedelta(days=1))], options)
+
+
+def _execute(executions: list[Execution], options: argparse.Namespace) -> int:
+    from fraudline.local import carriers, runner, terminal  # noqa: PLC0415
+
+    places = runner.Places(options.data, options.root)
+    carrier = carriers.carrier(options.carrier, options.registry, options.version)
+    shown = terminal.Terminal()
+    for execution in executions:
+        if len({step.workflow for step in executions}) == 1:
+            runner.check(execution.workflow, options.settings)
+        shown.begin(execution, options.carrier)
+        try:
+            summaries = runner.run(execution, places, carrier, options.settings, shown.observe)
+        except carriers.StageFailed as error:
+            raise InputError(str(error)) from error
+        finally:
+            shown.stop()
+        show = shown.trained if execution.workflow == "training" else shown.detected
+        show(summaries, places, execution)
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from fraudline.simulate import simulate  # noqa: PLC0415
+
+    names = ("start", "days", "customers", "merchants", "seed")
+    made = simulate(options.folder, **{name: getattr(options, name) for name in names})
+    print(f"{made} in {options.folder}")
+    return 0

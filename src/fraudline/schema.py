@@ -1,0 +1,75 @@
+"""The columns of every table that passes between stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+Schema = Mapping[str, Any]
+
+_TIMESTAMP = pl.Datetime("us", "UTC")
+
+TRANSACTIONS: Schema = {
+    "transaction_id": pl.String,
+    "customer_id": pl.String,
+    "merchant": pl.String,
+    "cents": pl.Int64,
+    "timestamp": _TIMESTAMP,
+    "merchant_category": pl.String,
+    "latitude": pl.Float64,
+    "longitude": pl.Float64,
+    "customer_latitude": pl.Float64,
+    "customer_longitude": pl.Float64,
+}
+
+# known_day: the first day (since 1970-01-01) on whose midnight the label was known, less one.
+LABELS: Schema = {
+    "transaction_id": pl.String,
+    "merchant": pl.String,
+    "merchant_category": pl.String,
+    "day": pl.Int32,
+    "known_day": pl.Int32,
+    "is_fraud": pl.Int8,
+}
+
+DATASET: Schema = {**TRANSACTIONS, "known_day": pl.Int32, "is_fraud": pl.Int8}
+
+# Beside the features themselves, whose names are the feature contract's.
+FEATURE_KEYS: Schema = {"transaction_id": pl.String, "customer_id": pl.String, "timestamp": _TIMESTAMP}
+
+REASON = pl.Struct({"feature": pl.String, "value": pl.Float32, "contribution": pl.Float32})
+
+SCORES: Schema = {
+    "transaction_id": pl.String,
+    "margin": pl.Float32,
+    "fraud_score": pl.Float64,
+    "confidence": pl.Float64,
+    "risk_level": pl.String,
+    "reasons": pl.List(REASON),
+    "model_version": pl.String,
+}
+
+HIGH_RISK: Schema = {
+    "transaction_id": pl.String,
+    "customer_id": pl.String,
+    "merchant": pl.String,
+    "cents": pl.Int64,
+    "timestamp": _TIMESTAMP,
+    "fraud_score": pl.Float64,
+    "expected_loss": pl.Float64,
+    "alert_priority": pl.String,
+    "reasons": pl.List(REASON),
+    "model_version": pl.String,
+}
+
+REJECTED: Schema = {
+    "transaction_id": pl.String,
+    "customer_id": pl.String,
+    "merchant": pl.String,
+    "amount": pl.Float64,
+    "timestamp": _TIMESTAMP,
+    "partition": pl.Date,
+    "reasons": pl.List(pl.String),
+}

@@ -1,0 +1,1 @@
+"""The score room: deployment, scores, alerts and the daily report."""

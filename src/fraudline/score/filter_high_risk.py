@@ -1,0 +1,61 @@
+"""The scores above the threshold, ranked, with what an analyst needs beside them."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import polars as pl
+
+from fraudline.channel import Channels
+from fraudline.errors import InputError
+from fraudline.schema import HIGH_RISK, SCORES, TRANSACTIONS
+from fraudline.score.risk import alert_priority
+from fraudline.stage import Summary
+
+
+def run(
+    channels: Channels,
+    as_of: date,  # every stage is told the day
+    threshold: float,
+    review_budget: int,
+    urgent_loss: float,
+) -> Summary:
+    """Write ``high_risk``: by margin, the highest first; equal margins by id."""
+    scores, transactions = channels.read("scores", SCORES), channels.read("transactions", TRANSACTIONS)
+    joined = scores.join(transactions, on="transaction_id", how="left", maintain_order="left")
+    if joined.get_column("customer_id").null_count():
+        raise InputError("channel 'scores': has transactions that channel 'transactions' has not; score the same day")
+    expected_loss = pl.col("fraud_score") * (pl.col("cents") / 100)
+    high_risk = (
+        joined.filter(pl.col("fraud_score") > threshold)
+        .sort(["margin", "transaction_id"], descending=[True, False])
+        .with_columns(expected_loss.round(2).alias("expected_loss"))
+        .with_columns(
+            alert_priority(pl.col("fraud_score"), pl.col("expected_loss"), urgent_loss).alias("alert_priority")
+        )
+        .select(*HIGH_RISK)
+    )
+    channels.write("high_risk", high_risk)
+    first = high_risk.head(20).select(
+        "transaction_id",
+        (pl.col("cents") / 100).round(2).alias("amount"),
+        "merchant",
+        "fraud_score",
+        "customer_id",
+        "alert_priority",
+    )
+    return {
+        "high_risk_transactions": first.to_dicts(),
+        "count": high_risk.height,
+        "record_count": high_risk.height,
+        "threshold": threshold,
+        "review_budget": review_budget,
+        "review_threshold": review_threshold(scores, review_budget),
+    }
+
+
+def review_threshold(scores: pl.DataFrame, budget: int) -> float | None:
+    """The score that the budget's last alert would have: the threshold that fills a day of review."""
+    if scores.height < budget:
+        return None
+    return float(scores.get_column("fraud_score").top_k(budget).min())  # type: ignore[arg-type]

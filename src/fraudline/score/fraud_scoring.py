@@ -1,0 +1,58 @@
+"""Scores every transaction of the day, in process or over HTTP."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from fraudline.channel import Channels
+from fraudline.errors import InputError
+from fraudline.schema import FEATURE_KEYS
+from fraudline.score import client, risk
+from fraudline.stage import Summary
+from fraudline.train.model import Model, load
+
+
+def run(
+    channels: Channels,
+    as_of: date,  # every stage is told the day
+    endpoint: str,
+    batch: int,
+) -> Summary:
+    """Write ``scores``, in the order of the features."""
+    contract = channels.read_json("features", "contract.json")
+    names: list[str] = contract["features"]
+    table = channels.read("features", {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32)})
+    rows = table.select(names).to_numpy().astype(np.float32, order="C", copy=False)
+    ids = table.get_column("transaction_id")
+    if endpoint:
+        scores = client.score(endpoint, ids, rows, batch)
+    else:
+        scores = risk.score(_model(channels, contract), ids, rows)
+    channels.write("scores", scores)
+    return summarise(scores)
+
+
+def _model(channels: Channels, contract: dict[str, Any]) -> Model:
+    model = load(channels)
+    if model.manifest["contract"] != contract["contract"]:
+        raise InputError(
+            f"channel 'features': of feature contract {contract['contract']}, but model {model.version} is of "
+            f"{model.manifest['contract']}; run feature-extraction and training from the same version"
+        )
+    return model
+
+
+def summarise(scores: pl.DataFrame) -> Summary:
+    """Counts by risk level and the first rows."""
+    levels = dict(scores.get_column("risk_level").value_counts().iter_rows())
+    first = scores.head(20).select("transaction_id", "fraud_score", "confidence", "risk_level")
+    return {
+        "scored_transactions": first.to_dicts(),
+        "record_count": scores.height,
+        **{f"{level.lower()}_risk_count": levels.get(level, 0) for level in ("HIGH", "MEDIUM", "LOW")},
+        "model_version": scores.get_column("model_version").first(),
+    }

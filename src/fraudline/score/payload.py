@@ -1,0 +1,93 @@
+"""What a request and an answer look like in each content type; nothing of HTTP."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+JSON, JSON_LINES, CSV = "application/json", "application/jsonlines", "text/csv"
+
+Row = Sequence[float | None]
+
+
+class Refused(ValueError):
+    """The request can't be answered; the text says which row and why."""
+
+
+def media_type(header: str) -> str:
+    """A header's media type without its parameters."""
+    return header.partition(";")[0].strip().lower()
+
+
+def parse(body: bytes, content_type: str, features: int) -> NDArray[np.float32]:
+    """The rows of a request, rows x features, NaN where a value is missing."""
+    rows = PARSERS[content_type](body)
+    for number, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != features:
+            got = len(row) if isinstance(row, list) else type(row).__name__
+            raise Refused(f"row {number}: expected {features} features, got {got}")
+    try:
+        values = np.array(rows, dtype=np.float32).reshape(len(rows), features)
+    except (TypeError, ValueError) as error:
+        raise Refused(f"features must be numbers or null: {error}") from error
+    if np.isinf(values).any():
+        raise Refused(f"row {int(np.argwhere(np.isinf(values))[0, 0])}: features must be finite or null")
+    return values
+
+
+def _json(body: bytes) -> list[Any]:
+    content = _loads(body)
+    instances = content.get("instances") if isinstance(content, dict) else None
+    if not isinstance(instances, list):
+        raise Refused('expected {"instances": [{"features": [...]}]}')
+    return [_features(instance, number) for number, instance in enumerate(instances)]
+
+
+def _json_lines(body: bytes) -> list[Any]:
+    return [_features(_loads(line), number) for number, line in enumerate(body.splitlines()) if line.strip()]
+
+
+def _csv(body: bytes) -> list[Any]:
+    try:
+        lines = list(csv.reader(io.StringIO(body.decode())))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Refused(f"not CSV: {error}") from error
+    return [[_number(cell, number) for cell in line] for number, line in enumerate(lines) if line]
+
+
+def _features(instance: Any, number: int) -> Any:
+    if not isinstance(instance, dict) or "features" not in instance:
+        raise Refused(f'row {number}: expected {{"features": [...]}}')
+    return instance["features"]
+
+
+def _number(cell: str, row: int) -> float | None:
+    try:
+        return float(cell) if cell.strip() else None
+    except ValueError:
+        raise Refused(f"row {row}: a cell is not a number") from None
+
+
+def _loads(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Refused(f"not JSON: {error}") from error
+
+
+PARSERS: dict[str, Callable[[bytes], list[Any]]] = {JSON: _json, JSON_LINES: _json_lines, CSV: _csv}
+
+
+def render(answers: list[dict[str, Any]], accept: str) -> bytes:
+    """Answers in a content type; CSV holds the score alone, in full."""
+    if accept == CSV:
+        return "".join(f"{answer['fraud_score']!r}\n" for answer in answers).encode()
+    if accept == JSON_LINES:
+        return b"".join(orjson.dumps(answer) + b"\n" for answer in answers)
+    return orjson.dumps({"predictions": answers})

@@ -1,0 +1,249 @@
+"""Every stage, once: what it reads, writes and takes. Hosts, runners, pipelines and READMEs read this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, datetime
+
+from fraudline.days import RISK_HISTORY_DAYS, UTC
+from fraudline.stage import Channel, Parameter, Stage
+
+
+def _boolean(text: str) -> bool:
+    values = {"true": True, "false": False}
+    if text.lower() not in values:
+        raise ValueError("expected true or false")
+    return values[text.lower()]
+
+
+def _mapping(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours and equals and theirs):
+        raise ValueError("expected OURS=THEIRS, such as merchant=TERMINAL_ID")
+    return ours, theirs
+
+
+def _instant(text: str) -> datetime:
+    instant = datetime.fromisoformat(text)
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _at_least(kind: type[int] | type[float], low: float, high: float = float("inf")) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not low <= value <= high:
+            raise ValueError(f"expected a number from {low} to {high}")
+        return value
+
+    return parse
+
+
+_SHARE = _at_least(float, 0.0, 1.0)
+_COUNT = _at_least(int, 1)
+
+AS_OF = Parameter("as_of", date.fromisoformat, "only rows before this day's midnight are visible", "UTC date")
+EXECUTION = Parameter("execution", str, "who publishes, for the error when two executions disagree", "name", "unnamed")
+LABEL_DELAY = Parameter(
+    "label_delay_days", _at_least(int, 0, 30), "a label counts this many whole days after its transaction", "days", 7
+)
+COLUMN = Parameter("column", _mapping, "a column of the input that has another name", "ours=theirs", (), many=True)
+MAX_REJECTED = Parameter("max_rejected", _SHARE, "a larger share of rejected rows fails the stage", "share", 0.05)
+SEED = Parameter("seed", int, "seed of everything random", "", 7)
+REPLACE = Parameter("replace", _boolean, "let a published channel change what it holds", "true or false", False)
+NOW = Parameter("now", _instant, "the clock, read by the host unless given", "UTC time", None)
+REVIEW_BUDGET = Parameter("review_budget", _COUNT, "alerts that analysts can review", "alerts a day", 100)
+THRESHOLD = Parameter("threshold", _SHARE, "scores above it are high risk", "probability", 0.8)
+DAY_TABLE = "one row a transaction"
+
+RAW = Channel("raw", "raw transactions: YYYY-MM-DD/*.parquet")
+LABELS = Channel("labels", "fraud labels: *.parquet with transaction_id, is_fraud and, if known, labeled_at")
+REJECTED = Channel("rejected", "broken rows, each with all its reasons", required=False)
+HISTORY = Channel("history", "the compact tail that the windows need", published=True)
+MODEL = Channel("model", "the artifact: its files, a model.tar.gz, or the champion's folder")
+CHAMPION = Channel("champion", "current.json, which names the champion or null, and the champion's artifact")
+TRANSACTIONS = Channel("transactions", "the day's valid transactions")
+KNOWN_LABELS = Channel(
+    "labels", f"labels of the last {RISK_HISTORY_DAYS} days known by as_of, with merchant, category and day"
+)
+FEATURES = Channel("features", f"{DAY_TABLE}: its keys and 25 features, and contract.json")
+SCORES = Channel("scores", f"{DAY_TABLE}: margin, score, risk level, reason codes")
+HIGH_RISK = Channel("high_risk", "the transactions above the threshold, ranked")
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "data-extraction",
+            step="DataExtraction",
+            image="etl",
+            prefix="DataExtract",
+            says="Months of valid transactions joined with the labels known by as_of.",
+            reads=(RAW, LABELS),
+            writes=(Channel("dataset", "valid transactions with their labels, by time"), REJECTED),
+            parameters=(
+                AS_OF,
+                Parameter("months", _COUNT, "how far back to read", "calendar months", 6),
+                LABEL_DELAY,
+                COLUMN,
+                MAX_REJECTED,
+            ),
+        ),
+        Stage(
+            "feature-engineering",
+            step="FeatureEngineering",
+            image="features",
+            prefix="Features",
+            says="The features of every transaction, split by time, and the history for the next day.",
+            reads=(Channel("dataset", "valid transactions with their labels"),),
+            writes=(
+                Channel("train", "rows to learn from"),
+                Channel("validation", "later rows, for early stopping and calibration"),
+                Channel("test", "the last rows whose labels are mature"),
+                HISTORY,
+            ),
+            parameters=(
+                AS_OF,
+                LABEL_DELAY,
+                Parameter("warmup_days", _at_least(int, 0), "first days that only fill the windows", "days", 14),
+                Parameter("test_days", _COUNT, "length of the test window", "days", 7),
+                Parameter("validation_share", _SHARE, "last part of the rows before it", "share of days", 0.2),
+                EXECUTION,
+                REPLACE,
+            ),
+        ),
+        Stage(
+            "train",
+            step="TrainModel",
+            image="train",
+            prefix="Model",
+            says="A gradient-boosted or random forest, calibrated, as a self-checking artifact.",
+            reads=(Channel("train", "rows to learn from"), Channel("validation", "later rows")),
+            writes=(Channel("model", "the artifact"),),
+            parameters=(
+                AS_OF,
+                Parameter("algorithm", str, "xgboost or random-forest", "", "xgboost"),
+                Parameter("rounds", _COUNT, "most trees to grow", "trees", 600),
+                Parameter("max_depth", _at_least(int, 1, 16), "depth of a tree", "levels", 6),
+                Parameter("learning_rate", _at_least(float, 0.001, 1.0), "shrinkage of each tree", "", 0.05),
+                SEED,
+            ),
+            host="training",
+        ),
+        Stage(
+            "evaluate-model",
+            step="EvaluateModel",
+            image="train",
+            prefix="Evaluation",
+            says="The challenger against the champion on the same test window, and the gate's verdict.",
+            reads=(MODEL, Channel("test", "the last rows whose labels are mature"), CHAMPION),
+            writes=(Channel("evaluation", "metrics, verdict, and the curves behind them"),),
+            parameters=(
+                AS_OF,
+                THRESHOLD,
+                Parameter("min_average_precision", _SHARE, "floor of average precision", "", 0.2),
+                Parameter("min_card_precision", _SHARE, "floor of card-precision@100", "", 0.05),
+                Parameter("samples", _COUNT, "bootstrap samples", "", 500),
+                SEED,
+            ),
+        ),
+        Stage(
+            "deploy-model",
+            step="DeployModel",
+            image="score",
+            prefix="Deployment",
+            says="Smoke-tests the challenger behind the real server and makes it the champion.",
+            reads=(MODEL, Channel("evaluation", "the gate's verdict")),
+            writes=(
+                Channel("deployment", "what was deployed, and the smoke test"),
+                Channel("models", "the artifact's address of its own, as model.tar.gz", published=True),
+                Channel("champion", "current.json and the champion's artifact"),
+            ),
+            parameters=(AS_OF, EXECUTION, REPLACE, NOW),
+        ),
+        Stage(
+            "etl",
+            step="ETL",
+            image="etl",
+            prefix="ETL",
+            says="The day before as_of, validated, and the labels known by then.",
+            reads=(RAW, LABELS),
+            writes=(TRANSACTIONS, REJECTED, KNOWN_LABELS),
+            parameters=(AS_OF, LABEL_DELAY, COLUMN, MAX_REJECTED),
+        ),
+        Stage(
+            "feature-extraction",
+            step="FeatureExtraction",
+            image="features",
+            prefix="Features",
+            says="The same features for one day from the history, and the history for the next day.",
+            reads=(TRANSACTIONS, KNOWN_LABELS, Channel("history", "the history before the day")),
+            writes=(FEATURES, HISTORY),
+            parameters=(AS_OF, LABEL_DELAY, EXECUTION, REPLACE),
+        ),
+        Stage(
+            "fraud-scoring",
+            step="FraudScoring",
+            image="score",
+            prefix="Scores",
+            says="Every transaction's score, and reason codes above LOW.",
+            reads=(FEATURES, Channel("model", MODEL.says, required=False)),
+            writes=(SCORES,),
+            parameters=(
+                AS_OF,
+                Parameter("endpoint", str, "score over HTTP at this address instead of in process", "URL", ""),
+                Parameter("batch", _COUNT, "rows a request", "rows", 100),
+            ),
+        ),
+        Stage(
+            "filter-high-risk",
+            step="FilterHighRisk",
+            image="score",
+            prefix="HighRisk",
+            says="The scores above the threshold, ranked, with an alert priority.",
+            reads=(SCORES, TRANSACTIONS),
+            writes=(HIGH_RISK,),
+            parameters=(
+                AS_OF,
+                THRESHOLD,
+                REVIEW_BUDGET,
+                Parameter("urgent_loss", _at_least(float, 0), "expected loss that makes it URGENT", "currency", 500.0),
+            ),
+        ),
+        Stage(
+            "alert-and-store",
+            step="AlertAndStore",
+            image="score",
+            prefix="Results",
+            says="Alerts, every score at its own address, and the daily report.",
+            reads=(
+                SCORES,
+                HIGH_RISK,
+                TRANSACTIONS,
+                FEATURES,
+                REJECTED,
+                KNOWN_LABELS,
+                Channel("past", "the scores of earlier days: date=YYYY-MM-DD/", required=False),
+                Channel("reference", "the champion's artifact, whose manifest holds the training histograms"),
+            ),
+            writes=(
+                Channel("results", "alerts.jsonl"),
+                Channel("archive", "the day's scores at their own address", published=True),
+                Channel("report", "fraud-daily-YYYY-MM-DD.pdf"),
+            ),
+            parameters=(AS_OF, THRESHOLD, REVIEW_BUDGET, EXECUTION, REPLACE),
+        ),
+        Stage(
+            "serve",
+            step="",
+            image="score",
+            prefix="",
+            says="/ping and /invocations on 8080 until told to stop.",
+            reads=(MODEL,),
+            parameters=(
+                Parameter("host", str, "address to listen on", "", "0.0.0.0"),  # noqa: S104 - a container's own
+                Parameter("port", _at_least(int, 0, 65535), "port to listen on", "", 8080),
+            ),
+            host="hosting",
+        ),
+    )
+}

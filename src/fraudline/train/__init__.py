@@ -1,0 +1,1 @@
+"""The train room: the model, its artifact, and the gate before production."""

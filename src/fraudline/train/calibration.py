@@ -1,0 +1,25 @@
+"""From margins to probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from fraudline.errors import InputError
+
+
+def platt(margins: NDArray[np.float32], labels: NDArray[np.int8]) -> dict[str, float | str]:
+    """Platt's sigmoid, fitted without regularisation on rows that the model has not seen.
+
+    Raises:
+        InputError: the fit does not rise with the margin, so the model knows nothing.
+    """
+    fit = LogisticRegression(C=np.inf).fit(margins.astype(np.float64).reshape(-1, 1), labels)
+    slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+    if slope <= 0:
+        raise InputError(
+            "channel 'validation': frauds do not score above the rest, so the model can't be calibrated; "
+            "check that the labels belong to these transactions"
+        )
+    return {"method": "platt", "slope": slope, "intercept": intercept}

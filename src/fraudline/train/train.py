@@ -1,0 +1,156 @@
+"""Fits the forest, calibrates it, and writes an artifact that can check itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from datetime import date
+from typing import Any
+
+import numpy as np
+import xgboost
+from numpy.typing import NDArray
+
+from fraudline import __version__
+from fraudline.channel import SUMMARY_FILE, Channels
+from fraudline.errors import InputError
+from fraudline.stage import Summary
+from fraudline.train.calibration import platt
+from fraudline.train.metrics import average_precision
+from fraudline.train.model import Model, save
+from fraudline.train.tables import FeatureTable, read_features
+
+_log = logging.getLogger(__name__)
+
+EARLY_STOPPING_ROUNDS = 40
+PROBES = 100
+HISTOGRAM_BINS = 20
+
+
+def run(
+    channels: Channels, as_of: date, algorithm: str, rounds: int, max_depth: int, learning_rate: float, seed: int
+) -> Summary:
+    """Write ``model``: the artifact, with a summary inside."""
+    train, validation = read_features(channels, "train"), read_features(channels, "validation")
+    if train.contract["contract"] != validation.contract["contract"]:
+        raise InputError("channels 'train' and 'validation' are of different feature contracts; engineer both again")
+    stopping, calibrating = _halves(validation)
+    booster = _fit(train, stopping, algorithm, rounds, max_depth, learning_rate, seed)
+    margins = booster.inplace_predict(calibrating.values, predict_type="margin")
+    calibration = platt(margins, calibrating.labels)
+    version = f"v{as_of}"
+    manifest = {
+        "model_version": version,
+        "algorithm": algorithm,
+        "contract": train.contract["contract"],
+        "features": train.contract["features"],
+        "calibration": calibration,
+        "trees": booster.num_boosted_rounds(),
+        "parameters": {"rounds": rounds, "max_depth": max_depth, "learning_rate": learning_rate, "seed": seed},
+        "train": {**_period(train), "rows": len(train.labels), "frauds": int(train.labels.sum())},
+        "validation": {
+            **_period(validation),
+            "rows": len(validation.labels),
+            "frauds": int(validation.labels.sum()),
+            "average_precision": average_precision(
+                validation.labels, booster.inplace_predict(validation.values, predict_type="margin")
+            ),
+        },
+        "histograms": _histograms(train),
+        "versions": {"fraudline": __version__, "xgboost": xgboost.__version__, "python": platform.python_version()},
+    }
+    folder = channels.output("model")
+    save(folder, Model(booster, manifest), _probe_rows(validation, seed))
+    summary = {
+        "training_job_name": f"fraud-model-{as_of}",
+        "training_job_arn": None,
+        "status": "Completed",
+        "model_s3_path": None,
+        "record_count": len(train.labels),
+        **{key: manifest[key] for key in ("model_version", "algorithm", "trees", "train", "validation", "calibration")},
+    }
+    # SageMaker Training uploads the model folder and nothing else.
+    (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _fit(
+    train: FeatureTable,
+    stopping: FeatureTable,
+    algorithm: str,
+    rounds: int,
+    max_depth: int,
+    learning_rate: float,
+    seed: int,
+) -> xgboost.Booster:
+    settings: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "aucpr", "tree_method": "hist"}
+    settings |= {"max_depth": max_depth, "seed": seed}
+    rows = xgboost.QuantileDMatrix(train.values, train.labels)
+    if algorithm == "xgboost":
+        settings |= {"learning_rate": learning_rate, "subsample": 0.8, "colsample_bytree": 0.8, "min_child_weight": 5}
+        watched = xgboost.QuantileDMatrix(stopping.values, stopping.labels, ref=rows)
+        booster = xgboost.train(
+            settings,
+            rows,
+            rounds,
+            evals=[(watched, "validation")],
+            early_stopping_rounds=EARLY_STOPPING_ROUNDS,
+            verbose_eval=False,
+        )
+        _log.info("validation aucpr=%.6f after %d trees", booster.best_score, booster.best_iteration + 1)
+        return booster[: booster.best_iteration + 1]
+    if algorithm == "random-forest":
+        settings |= {
+            "learning_rate": 1.0,
+            "subsample": 0.63,
+            "colsample_bynode": 0.5,
+            "num_parallel_tree": min(rounds, 200),
+        }
+        return xgboost.train({**settings, "max_depth": max(max_depth, 10)}, rows, 1)
+    raise InputError(f"--algorithm must be xgboost or random-forest, got '{algorithm}'")
+
+
+def _halves(validation: FeatureTable) -> tuple[FeatureTable, FeatureTable]:
+    """The earlier half to stop on, the later to calibrate on: rows that chose the trees would flatter them."""
+    seconds = validation.keys.get_column("timestamp").dt.epoch("s").to_numpy()
+    later = seconds >= np.median(seconds)
+    parts = tuple(
+        FeatureTable(
+            validation.values[rows], validation.labels[rows], validation.keys.filter(rows), validation.contract
+        )
+        for rows in (~later, later)
+    )
+    for part in parts:
+        if not part.labels.any():
+            raise InputError("channel 'validation': a half of it has no known fraud; deliver more days or more labels")
+    return parts[0], parts[1]
+
+
+def _period(table: FeatureTable) -> dict[str, str]:
+    return {"first": table.contract["first"], "end": table.contract["end"]}
+
+
+def _probe_rows(validation: FeatureTable, seed: int) -> NDArray[np.float32]:
+    """Frauds and others in equal number, so that the probes span the scores."""
+    order = np.random.default_rng(seed).permutation(len(validation.labels))
+    frauds = order[validation.labels[order] == 1][: PROBES // 2]
+    others = order[validation.labels[order] == 0][: PROBES - len(frauds)]
+    return validation.values[np.concatenate([frauds, others])]
+
+
+def _histograms(train: FeatureTable) -> dict[str, Any]:
+    """What each feature looked like in training, by its own quantiles; drift is measured against it."""
+    histograms = {}
+    for column, name in enumerate(train.contract["features"]):
+        values = train.values[:, column]
+        known = values[~np.isnan(values)]
+        inner = np.linspace(0, 1, HISTOGRAM_BINS + 1)[1:-1]
+        edges = np.unique(np.quantile(known, inner)) if len(known) else np.empty(0)
+        counts = np.bincount(np.searchsorted(edges, known, side="right"), minlength=len(edges) + 1)
+        histograms[name] = {
+            "edges": edges.tolist(),
+            "shares": (counts / len(values)).tolist(),
+            "missing": float(np.isnan(values).mean()),
+        }
+    return histograms

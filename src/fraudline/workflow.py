@@ -1,0 +1,139 @@
+"""Both workflows as data: which stage, in which order, and whose channel feeds whose.
+
+A channel comes from an earlier stage's output, or lives at an address of its own that outlives the
+execution. In an address ``{as_of}`` is the execution's day and ``{day}`` the day before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from fraudline.features.definitions import contract
+from fraudline.stage import Stage
+from fraudline.stages import STAGES
+
+
+@dataclass(frozen=True)
+class Output:
+    """What an earlier stage of the same execution wrote."""
+
+    stage: str
+    channel: str
+
+
+@dataclass(frozen=True)
+class Address:
+    """A place below the root that outlives executions."""
+
+    template: str
+
+
+Place = Output | Address
+
+RAW, LABELS = Address("raw/"), Address("labeled/")
+CHAMPION, MODELS = Address("champion/"), Address("models/v{as_of}/")
+HISTORY_BEFORE_DAY = Address("history/{contract}/before={day}/")
+HISTORY_BEFORE_AS_OF = Address("history/{contract}/before={as_of}/")
+PAST, ARCHIVE = Address("scores/"), Address("scores/date={day}/")
+REPORT = Address("reports/date={day}/")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in a workflow; outputs not named go below the execution's own prefix."""
+
+    stage: Stage
+    reads: Mapping[str, Place]
+    writes: Mapping[str, Address] = field(default_factory=dict)
+
+
+TRAINING = (
+    Step(STAGES["data-extraction"], {"raw": RAW, "labels": LABELS}),
+    Step(
+        STAGES["feature-engineering"],
+        {"dataset": Output("data-extraction", "dataset")},
+        {"history": HISTORY_BEFORE_AS_OF},
+    ),
+    Step(
+        STAGES["train"],
+        {"train": Output("feature-engineering", "train"), "validation": Output("feature-engineering", "validation")},
+    ),
+    Step(
+        STAGES["evaluate-model"],
+        {"model": Output("train", "model"), "test": Output("feature-engineering", "test"), "champion": CHAMPION},
+    ),
+    Step(
+        STAGES["deploy-model"],
+        {"model": Output("train", "model"), "evaluation": Output("evaluate-model", "evaluation")},
+        {"models": MODELS, "champion": CHAMPION},
+    ),
+)
+
+DAILY = (
+    Step(STAGES["etl"], {"raw": RAW, "labels": LABELS}),
+    Step(
+        STAGES["feature-extraction"],
+        {
+            "transactions": Output("etl", "transactions"),
+            "labels": Output("etl", "labels"),
+            "history": HISTORY_BEFORE_DAY,
+        },
+        {"history": HISTORY_BEFORE_AS_OF},
+    ),
+    Step(STAGES["fraud-scoring"], {"features": Output("feature-extraction", "features"), "model": CHAMPION}),
+    Step(
+        STAGES["filter-high-risk"],
+        {"scores": Output("fraud-scoring", "scores"), "transactions": Output("etl", "transactions")},
+    ),
+    Step(
+        STAGES["alert-and-store"],
+        {
+            "scores": Output("fraud-scoring", "scores"),
+            "high_risk": Output("filter-high-risk", "high_risk"),
+            "transactions": Output("etl", "transactions"),
+            "features": Output("feature-extraction", "features"),
+            "rejected": Output("etl", "rejected"),
+            "labels": Output("etl", "labels"),
+            "past": PAST,
+            "reference": CHAMPION,
+        },
+        {"archive": ARCHIVE, "report": REPORT},
+    ),
+)
+
+WORKFLOWS: Mapping[str, tuple[Step, ...]] = {"training": TRAINING, "daily": DAILY}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One run of a workflow as of a day."""
+
+    workflow: str
+    as_of: date
+
+    @property
+    def id(self) -> str:
+        """Its name, and its prefix below ``executions/``."""
+        return f"{self.workflow}-{self.as_of}"
+
+    def inputs(self, step: Step) -> dict[str, str]:
+        """The channels that a step reads, relative to the root."""
+        return {name: self._place(place) for name, place in step.reads.items()}
+
+    def outputs(self, step: Step) -> dict[str, str]:
+        """The channels that a step writes, relative to the root, and ``summary``."""
+        own = {channel.name: Output(step.stage.name, channel.name) for channel in step.stage.writes}
+        places: dict[str, Place] = {**own, **step.writes}
+        return {**{name: self._place(place) for name, place in places.items()}, "summary": self.prefix(step.stage)}
+
+    def prefix(self, stage: Stage) -> str:
+        """Where a stage's own outputs lie."""
+        return f"executions/{self.id}/{stage.prefix}/"
+
+    def _place(self, place: Place) -> str:
+        if isinstance(place, Output):
+            return f"{self.prefix(STAGES[place.stage])}{place.channel}/"
+        day = self.as_of - timedelta(days=1)
+        return place.template.format(as_of=self.as_of, day=day, contract=contract())
