@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
-UTC = UTC
 HOUR = 3_600
 DAY = 86_400
 EPOCH = date(1970, 1, 1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
-from fraudline.days import RISK_HISTORY_DAYS, UTC
+from fraudline.days import RISK_HISTORY_DAYS
 from fraudline.stage import Channel, Parameter, Stage
 
 

@@ -182,7 +182,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "category_risk_score", "merchant_category", Risk(), "share",
-        "smoothed share of known frauds in this merchant category over 30 days, older than the label delay", 30 * DAY,
+        "smoothed share of known frauds in this category over 30 days, older than the label delay", 30 * DAY,
     ),
     Feature("distance_from_home", "transaction", DistanceFromHome(), "km", "distance from the customer's home"),
     Feature(
@@ -203,6 +203,6 @@ ENTITY_DAYS = RISK_HISTORY_DAYS
 
 
 def contract() -> str:
-    """The hash of the definitions, their sentences aside; history, features and models that bear the same one fit together."""
+    """The hash of the definitions, their sentences aside; what bears the same one fits together."""
     parts = [[f.name, f.entity, type(f.aggregate).__name__, asdict(f.aggregate), f.window, f.unit] for f in FEATURES]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from fraudline.days import UTC
 from fraudline.errors import InputError
 from fraudline.stage import REQUIRED, Parameter, Stage
 

@@ -17,7 +17,7 @@ from fraudline.hosts import opt_ml
 from fraudline.stage import Stage
 
 
-class StageFailed(Exception):
+class StageError(Exception):
     """A stage ended with another exit code than 0; its text is the stage's own message."""
 
 
@@ -40,7 +40,7 @@ class Carrier(Protocol):
         """Run it to its end.
 
         Raises:
-            StageFailed: it did not end well.
+            StageError: it did not end well.
         """
 
 
@@ -131,7 +131,7 @@ def _follow(lines: Iterable[str], wait: Any) -> Finished:
             problems.append("\n".join(filter(None, [entry.get("message"), entry.get("exception")])))
     code = wait()
     if code or not finished:
-        raise StageFailed(problems[-1] if problems else f"ended with code {code} and said nothing")
+        raise StageError(problems[-1] if problems else f"ended with code {code} and said nothing")
     return Finished(*(finished[key] for key in ("rows", "seconds", "cpu_seconds", "peak_mb")))
 
 

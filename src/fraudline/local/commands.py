@@ -94,7 +94,7 @@ def _execute(executions: list[Execution], options: argparse.Namespace) -> int:
         shown.begin(execution, options.carrier)
         try:
             summaries = runner.run(execution, places, carrier, options.settings, shown.observe)
-        except carriers.StageFailed as error:
+        except carriers.StageError as error:
             raise InputError(str(error)) from error
         finally:
             shown.stop()

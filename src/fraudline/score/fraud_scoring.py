@@ -28,10 +28,7 @@ def run(
     table = channels.read("features", {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32)})
     rows = table.select(names).to_numpy().astype(np.float32, order="C", copy=False)
     ids = table.get_column("transaction_id")
-    if endpoint:
-        scores = client.score(endpoint, ids, rows, batch)
-    else:
-        scores = risk.score(_model(channels, contract), ids, rows)
+    scores = client.score(endpoint, ids, rows, batch) if endpoint else risk.score(_model(channels, contract), ids, rows)
     channels.write("scores", scores)
     return summarise(scores)
 

@@ -16,7 +16,7 @@ JSON, JSON_LINES, CSV = "application/json", "application/jsonlines", "text/csv"
 Row = Sequence[float | None]
 
 
-class Refused(ValueError):
+class RefusedError(ValueError):
     """The request can't be answered; the text says which row and why."""
 
 
@@ -31,13 +31,13 @@ def parse(body: bytes, content_type: str, features: int) -> NDArray[np.float32]:
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != features:
             got = len(row) if isinstance(row, list) else type(row).__name__
-            raise Refused(f"row {number}: expected {features} features, got {got}")
+            raise RefusedError(f"row {number}: expected {features} features, got {got}")
     try:
         values = np.array(rows, dtype=np.float32).reshape(len(rows), features)
     except (TypeError, ValueError) as error:
-        raise Refused(f"features must be numbers or null: {error}") from error
+        raise RefusedError(f"features must be numbers or null: {error}") from error
     if np.isinf(values).any():
-        raise Refused(f"row {int(np.argwhere(np.isinf(values))[0, 0])}: features must be finite or null")
+        raise RefusedError(f"row {int(np.argwhere(np.isinf(values))[0, 0])}: features must be finite or null")
     return values
 
 
@@ -45,7 +45,7 @@ def _json(body: bytes) -> list[Any]:
     content = _loads(body)
     instances = content.get("instances") if isinstance(content, dict) else None
     if not isinstance(instances, list):
-        raise Refused('expected {"instances": [{"features": [...]}]}')
+        raise RefusedError('expected {"instances": [{"features": [...]}]}')
     return [_features(instance, number) for number, instance in enumerate(instances)]
 
 
@@ -57,13 +57,13 @@ def _csv(body: bytes) -> list[Any]:
     try:
         lines = list(csv.reader(io.StringIO(body.decode())))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise Refused(f"not CSV: {error}") from error
+        raise RefusedError(f"not CSV: {error}") from error
     return [[_number(cell, number) for cell in line] for number, line in enumerate(lines) if line]
 
 
 def _features(instance: Any, number: int) -> Any:
     if not isinstance(instance, dict) or "features" not in instance:
-        raise Refused(f'row {number}: expected {{"features": [...]}}')
+        raise RefusedError(f'row {number}: expected {{"features": [...]}}')
     return instance["features"]
 
 
@@ -71,14 +71,14 @@ def _number(cell: str, row: int) -> float | None:
     try:
         return float(cell) if cell.strip() else None
     except ValueError:
-        raise Refused(f"row {row}: a cell is not a number") from None
+        raise RefusedError(f"row {row}: a cell is not a number") from None
 
 
 def _loads(text: bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise Refused(f"not JSON: {error}") from error
+        raise RefusedError(f"not JSON: {error}") from error
 
 
 PARSERS: dict[str, Callable[[bytes], list[Any]]] = {JSON: _json, JSON_LINES: _json_lines, CSV: _csv}

@@ -51,7 +51,7 @@ class Application:
             return _problem(413, f"a request may have {MAX_BODY} bytes; send fewer rows")
         try:
             return route(headers, body)
-        except payload.Refused as error:
+        except payload.RefusedError as error:
             return _problem(400, str(error))
         except Exception:
             _log.exception("a request failed")

@@ -136,7 +136,8 @@ def _probe_rows(validation: FeatureTable, seed: int) -> NDArray[np.float32]:
     order = np.random.default_rng(seed).permutation(len(validation.labels))
     frauds = order[validation.labels[order] == 1][: PROBES // 2]
     others = order[validation.labels[order] == 0][: PROBES - len(frauds)]
-    return validation.values[np.concatenate([frauds, others])]
+    chosen: NDArray[np.float32] = validation.values[np.concatenate([frauds, others])]
+    return chosen
 
 
 def _histograms(train: FeatureTable) -> dict[str, Any]:

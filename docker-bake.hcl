@@ -1,0 +1,59 @@
+# Every image, once.
+
+variable "REGISTRY" {
+  # Prefix of the names, with its slash.
+  default = ""
+}
+
+variable "VERSION" {
+  default = "dev"
+}
+
+variable "BASE_IMAGE" {
+  default = "debian:trixie-slim"
+}
+
+variable "CA_BUNDLE" {
+  # A certificate bundle for installing behind a network that has an authority of its own.
+  default = ""
+}
+
+function "tag" {
+  params = [image]
+  result = "${REGISTRY}fraudline/${image}:${VERSION}"
+}
+
+group "default" {
+  targets = ["stage"]
+}
+
+# SageMaker and Lambda refuse image indexes: one platform, and no attestation inside.
+target "_common" {
+  platforms = ["linux/amd64"]
+  attest    = []
+  secret    = CA_BUNDLE == "" ? [] : ["id=ca,src=${CA_BUNDLE}"]
+  args      = { BASE_IMAGE = BASE_IMAGE, VERSION = VERSION }
+}
+
+target "base" {
+  inherits = ["_common"]
+  output   = ["type=cacheonly"]
+  context  = "containers/base"
+  target   = "runtime"
+}
+
+target "install" {
+  inherits = ["_common"]
+  output   = ["type=cacheonly"]
+  context  = "containers/base"
+  target   = "install"
+}
+
+target "stage" {
+  name       = image
+  inherits   = ["_common"]
+  matrix     = { image = ["etl", "features", "train", "score"] }
+  dockerfile = "containers/${image}/Dockerfile"
+  contexts   = { base = "target:base", install = "target:install" }
+  tags       = [tag(image)]
+}

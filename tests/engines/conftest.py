@@ -1,0 +1,78 @@
+"""The engines, each as one function over plain rows, and the rows that Hypothesis makes up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import strategies as st
+
+from fraudline.features.history import history_of
+from fraudline.features.numpy_engine import compute
+from fraudline.schema import LABELS, TRANSACTIONS
+
+DAY = 86_400
+MONDAY = 1_704_067_200  # 2024-01-01 00:00 UTC
+DELAY = 7
+
+Row = dict[str, Any]
+Engine = Callable[[list[Row]], pl.DataFrame]
+
+
+def transactions_of(rows: list[Row]) -> pl.DataFrame:
+    table = pl.DataFrame(rows, schema_overrides={"second": pl.Int64}, infer_schema_length=None)
+    stamped = table.with_columns(pl.from_epoch(pl.col("second")).dt.replace_time_zone("UTC").alias("timestamp"))
+    return stamped.select(pl.col(name).cast(dtype) for name, dtype in TRANSACTIONS.items())
+
+
+def labels_of(rows: list[Row]) -> pl.DataFrame:
+    table = pl.DataFrame(rows, infer_schema_length=None).with_columns((pl.col("second") // DAY).alias("day"))
+    known = table.filter(pl.col("known_day").is_not_null())
+    return known.select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
+
+
+def _local(rows: list[Row]) -> pl.DataFrame:
+    transactions = transactions_of(rows)
+    features = compute(transactions, history_of(transactions).learn(labels_of(rows)), DELAY)
+    return features.with_columns(transactions.get_column("transaction_id")).sort("transaction_id")
+
+
+ENGINES: dict[str, Engine] = {"local": _local}
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return ENGINES[request.param]
+
+
+@st.composite
+def _rows(draw: st.DrawFn) -> list[Row]:
+    """Few customers and merchants over seventy days: ties, gaps, lone rows and extremes are the rule."""
+    seconds = st.one_of(st.integers(0, 70 * DAY - 1), st.sampled_from([0, 3599, 3600, DAY - 1, DAY, 7 * DAY, 37 * DAY]))
+    coordinate = st.one_of(st.none(), st.sampled_from([0.0, 51.5, -33.9, 89.9]))
+    rows = []
+    for number in range(draw(st.integers(1, 25))):
+        second = MONDAY + draw(seconds)
+        day = second // DAY
+        rows.append(
+            {
+                "transaction_id": f"t{number:03}",
+                "customer_id": draw(st.sampled_from("ABC")),
+                "merchant": draw(st.sampled_from("MN")),
+                "merchant_category": draw(st.sampled_from(["food", None])),
+                "second": second,
+                "cents": draw(st.one_of(st.sampled_from([0, 1, 999, 10_000_000]), st.integers(0, 50_000))),
+                "latitude": draw(coordinate),
+                "longitude": draw(coordinate),
+                "customer_latitude": draw(coordinate),
+                "customer_longitude": draw(coordinate),
+                "is_fraud": draw(st.sampled_from([0, 1, 1])),
+                "known_day": day + draw(st.sampled_from([0, 3, DELAY, DELAY + 1, 20, 40])),
+            }
+        )
+    return rows
+
+
+some_rows = _rows()
