@@ -1,0 +1,94 @@
+# Fraudline: what a person or CI runs. `make` lists it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+RUNNER ?= process
+DATA ?=
+VERSION ?= dev
+# An engine listens where the client looks by itself, unless the environment says otherwise.
+export VERSION
+# Behind a network with an authority of its own, image builds need its bundle as the shell does.
+export CA_BUNDLE ?= $(SSL_CERT_FILE)
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+SETUP := .venv/.set-up
+LOCK := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header \
+	--only-binary :all: --python-platform x86_64-manylinux_2_28
+SHARED = $(shell grep -oE '^[a-z0-9-]+' containers/base/requirements.txt)
+
+.PHONY: help
+help: ## list what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+.PHONY: setup
+setup: $(SETUP) ## make .venv with all that development needs
+
+$(SETUP): pyproject.toml requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed, got $$($(PYTHON) --version); name one with make PYTHON=..." >&2; exit 2; }
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	[ -x $(UV) ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: run
+run: $(SETUP) $(if $(filter docker,$(RUNNER)),images) ## train, deploy here and score a day [DATA=folder] [RUNNER=docker]
+	$(BIN)/fraudline demo --in $(RUNNER) --version $(VERSION) $(if $(DATA),--data $(DATA))
+
+.PHONY: test
+test: $(SETUP) ## every test; those of the images need a Docker engine
+	@if docker version >/dev/null 2>&1; then $(MAKE) --no-print-directory images && $(BIN)/pytest; \
+	elif [ -n "$${CI:-}" ]; then echo "The tests of the images need a Docker engine: make engine" >&2; exit 1; \
+	else $(BIN)/pytest -m 'not docker' && \
+		echo "Not run, for want of a Docker engine: the tests of the images. Start one, or: make engine, then make test"; fi
+
+.PHONY: lint
+lint: $(SETUP) ## style, types, the direction of imports, scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/shellcheck .ci/run .ci/engine containers/base/install
+
+.PHONY: images
+images: ## build the four stage images
+	docker buildx bake
+
+.PHONY: bench
+bench: $(SETUP) ## measure what the README claims of speed and memory
+	$(BIN)/python -m benchmarks
+
+.PHONY: docs
+docs: $(SETUP) ## write the generated documents anew
+	$(BIN)/fraudline docs
+
+.PHONY: golden
+golden: $(SETUP) ## write the golden files anew; read the difference before committing it
+	$(BIN)/pytest -q tests/golden --update-golden
+
+.PHONY: engine
+engine: ## bring up a Docker engine on Debian 12 or 13 (as root)
+	.ci/engine
+
+.PHONY: verify
+verify: $(SETUP) ## what takes long: the whole of some real data [DATA=folder]
+	$(BIN)/pytest -m slow
+
+.PHONY: lock
+lock: $(SETUP) ## pin every dependency anew
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header pyproject.toml --extra dev --no-emit-package fraudline -o requirements-dev.txt
+	$(LOCK) --python-version 3.13 pyproject.toml --extra etl -o containers/base/requirements.txt
+	for image in etl features train score; do \
+		$(LOCK) --python-version 3.13 pyproject.toml --extra $$image --constraint containers/base/requirements.txt \
+			$(SHARED:%=--no-emit-package %) -o containers/$$image/requirements.txt; \
+	done
+
+.PHONY: clean
+clean: ## remove what was made here, the environment too
+	rm -rf .venv var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,309 @@
+"""What an analyst can rely on when reading the daily report."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
+
+import polars as pl
+import pytest
+from pypdf import PdfReader
+from reportlab.pdfbase.pdfmetrics import stringWidth
+
+from fraudline.schema import HIGH_RISK, SCORES
+from fraudline.score.charts import by_day, linear, logarithmic
+from fraudline.score.report import DailyReport, masked, render, verdict
+
+DAY = date(2026, 1, 31)
+DAY_SCORES = {**SCORES, "timestamp": pl.Datetime("us", "UTC"), "cents": pl.Int64}
+PAST = {"day": pl.Date, **dict.fromkeys(("scored", "alerts", "confirmed", "labelled"), pl.Int64)}
+DRIFT = {"feature": pl.String, **dict.fromkeys(("psi", "missing", "missing_reference"), pl.Float64)}
+
+
+def an_alert(number: int = 0, **changes: object) -> dict[str, object]:
+    alert = {
+        "transaction_id": f"tx-{number:05d}",
+        "customer_id": f"customer-{number:05d}",
+        "merchant": "Kiosk",
+        "cents": 12_345,
+        "timestamp": datetime(2026, 1, 31, number % 24, 5, 9, tzinfo=UTC),
+        "fraud_score": 0.9,
+        "expected_loss": 111.11,
+        "alert_priority": "HIGH",
+        "reasons": [
+            {"feature": "merchant_frauds_30d", "value": 7.0, "contribution": 2.0},
+            {"feature": "amount_zscore", "value": None, "contribution": 1.0},
+        ],
+        "model_version": "v2026-01-04",
+    }
+    return alert | changes
+
+
+def alerts(*rows: dict[str, object]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=dict(HIGH_RISK))
+
+
+def scores(high: int, medium: int = 4, low: int = 200) -> pl.DataFrame:
+    levels = [("HIGH", 0.9)] * high + [("MEDIUM", 0.6)] * medium + [("LOW", 0.01)] * low
+    rows = [
+        {
+            "transaction_id": f"tx-{number:05d}",
+            "fraud_score": score,
+            "risk_level": level,
+            "timestamp": datetime(2026, 1, 31, number % 24, tzinfo=UTC),
+            "cents": 5_000,
+        }
+        for number, (level, score) in enumerate(levels)
+    ]
+    return pl.DataFrame(rows, schema=DAY_SCORES)
+
+
+def past(days: int, alerts: int = 10, labelled: int = 8, confirmed: int = 6) -> pl.DataFrame:
+    rows = [(DAY - timedelta(days=back), 1_000, alerts, confirmed, labelled) for back in range(days, 0, -1)]
+    return pl.DataFrame(rows, schema=PAST, orient="row")
+
+
+def a_report(count: int = 3, **changes: object) -> DailyReport:
+    drift = [("amount", 0.31, 0.02, 0.01), ("velocity_1h", 0.15, 0.0, 0.0), ("is_night", 0.01, 0.0, 0.0)]
+    report = DailyReport(
+        day=DAY,
+        model_version="v2026-01-04",
+        threshold=0.8,
+        scores=scores(count),
+        alerts=alerts(*map(an_alert, range(count))),
+        rejected={"amount is negative": 12},
+        review_threshold=0.4312,
+        review_budget=100,
+        past=past(30),
+        drift=pl.DataFrame(drift, schema=DRIFT, orient="row"),
+    )
+    return replace(report, **changes)
+
+
+def an_empty_report(**changes: object) -> DailyReport:
+    nothing = {"rejected": {}, "review_threshold": None, "past": past(0), "drift": pl.DataFrame(schema=DRIFT)}
+    return a_report(0, **nothing | changes)
+
+
+def pages(report: DailyReport) -> list[str]:
+    return [page.extract_text() for page in PdfReader(BytesIO(render(report))).pages]
+
+
+def text(report: DailyReport) -> str:
+    """All that is written, line breaks as blanks: where a cell wraps is not a law."""
+    return re.sub(r"\s+", " ", " ".join(pages(report)))
+
+
+def test_the_same_report_gives_the_same_bytes():
+    # A rerun of a finished day must change nothing, so no clock and no random identifier may enter.
+    assert render(a_report()) == render(a_report())
+
+
+def test_every_shown_alert_can_be_looked_up_by_its_id():
+    shown = text(a_report(25))
+    assert all(f"tx-{number:05d}" in shown for number in range(25))
+
+
+def test_alerts_beyond_the_table_are_counted_and_their_place_is_named():
+    shown = text(a_report(60))
+    assert "tx-00024" in shown
+    assert "tx-00025" not in shown
+    assert "and 35 more in alerts.jsonl" in shown
+
+
+def test_alerts_keep_the_order_they_were_ranked_in():
+    shown = text(a_report(alerts=alerts(*(an_alert(number) for number in (7, 3, 5)))))
+    assert shown.index("tx-00007") < shown.index("tx-00003") < shown.index("tx-00005")
+
+
+def test_no_customer_is_named():
+    # A report is mailed and printed: whoever reads it must not learn a customer's identifier.
+    shown = text(a_report(25))
+    assert "customer-" not in shown
+    assert "••••0024" in shown
+
+
+@pytest.mark.parametrize("identifier", ["", "a", "ab", "1234", "12345678", "customer-00001"])
+def test_a_mask_keeps_the_length_and_shows_four_characters_and_at_most_half(identifier):
+    hidden = masked(identifier)
+    assert len(hidden) == len(identifier)
+    assert len(hidden.replace("•", "")) <= min(4, len(identifier) / 2)
+
+
+@pytest.mark.parametrize("merchant", ["<b>Bold</b> & Sons", "</para>", "&amp;", "a < b"])
+def test_markup_in_a_name_is_shown_and_not_obeyed(merchant):
+    assert merchant in text(a_report(alerts=alerts(an_alert(merchant=merchant))))
+
+
+def test_markup_is_shown_wherever_text_comes_from_outside():
+    shown = text(
+        a_report(
+            model_version="v<i>1",
+            rejected={"amount < 0 & odd": 1},
+            alerts=alerts(an_alert(transaction_id="t<b>1", customer_id="0000<&>9")),
+            drift=pl.DataFrame([("a<b", 0.3, 0.0, 0.0)], schema=DRIFT, orient="row"),
+        )
+    )
+    assert all(outside in shown for outside in ("v<i>1", "amount < 0 & odd", "t<b>1", "<&>9", "a<b"))
+
+
+def test_western_names_are_written_as_they_are():
+    name = "Café Müller – Ñandú €"
+    assert name in text(a_report(alerts=alerts(an_alert(merchant=name))))
+
+
+def test_a_letter_with_a_loose_accent_is_one_letter():
+    assert "Café" in text(a_report(alerts=alerts(an_alert(merchant="Cafe\N{COMBINING ACUTE ACCENT}"))))
+
+
+@pytest.mark.parametrize("merchant", ["日本カフェ", "Łódź", "\x00\x1b", "😀"])
+def test_a_character_that_the_font_lacks_leaves_a_mark_and_a_note(merchant):
+    # A name that silently loses letters could pass for another merchant's.
+    shown = text(a_report(alerts=alerts(an_alert(merchant=f"[{merchant}]"))))
+    written = re.search(r"\[(.+?)\]", shown)
+    assert written is not None
+    assert len(written[1]) == len(merchant)
+    assert "?" in written[1]
+    assert "a character that this report's font lacks" in shown
+
+
+def test_a_question_mark_of_the_name_itself_needs_no_note():
+    assert "font lacks" not in text(a_report(alerts=alerts(an_alert(merchant="Who?"))))
+
+
+@pytest.mark.parametrize("long", ["W" * 5_000, "word " * 1_000, "日" * 5_000, "<" * 5_000])
+def test_no_text_from_outside_outgrows_its_place(long):
+    # A row taller than a page would fail the day.
+    rows = [an_alert(number, transaction_id=long, merchant=long, customer_id=long) for number in range(25)]
+    rejected = {f"{number}{long}": 1 for number in range(30)}
+    assert len(pages(a_report(alerts=alerts(*rows), rejected=rejected, model_version=long))) <= 3
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 25, 500])
+def test_the_report_stays_short_however_many_alerts(count):
+    assert len(pages(a_report(count))) <= 3
+
+
+def test_every_page_says_which_it_is_and_how_it_was_made():
+    shown = pages(a_report(25))
+    for number, page in enumerate(shown, start=1):
+        assert f"Page {number} of {len(shown)}" in page
+        assert "scores of 2026-01-31 UTC · model v2026-01-04 · alerts above 0.80" in page
+
+
+def test_a_day_without_alerts_says_so_and_offers_the_review_threshold():
+    shown = text(a_report(0))
+    assert "None of 204 transactions scored above 0.80" in shown
+    assert "A threshold of 0.4312 would fill the budget" in shown
+
+
+def test_few_alerts_are_called_few():
+    assert "Only 3 of 207 transactions scored above 0.80" in text(a_report(3))
+
+
+def test_more_alerts_than_the_budget_are_not_called_few():
+    shown = text(a_report(120, review_threshold=0.91))
+    assert "120 of 324 transactions scored above 0.80; the review budget is 100" in shown
+    assert "Only" not in shown
+
+
+def test_a_day_with_nothing_at_all_is_a_report_still():
+    shown = text(an_empty_report(scores=scores(0, 0, 0)))
+    assert "No transaction was scored for this day." in shown
+    assert "No alerts." in shown
+    assert "No earlier day is stored yet" in shown
+    assert "No row was rejected." in shown
+    assert "Not measured." in shown
+
+
+def test_the_headline_figures_are_sums_of_the_tables():
+    shown = text(a_report(past=past(0), alerts=alerts(an_alert(1), an_alert(2, alert_priority="URGENT"))))
+    for figure in ("Scored 207", "Alerts (HIGH) 2", "URGENT of these 1", "MEDIUM 4", "Rejections 12"):
+        assert figure in shown
+    assert "Amount at risk 247" in shown
+    assert "Expected loss 222" in shown
+
+
+def test_a_figure_wider_than_its_place_is_written_smaller_and_in_full():
+    rich = alerts(an_alert(cents=10**17, expected_loss=1e15))
+    assert "1,000,000,000,000,000" in text(a_report(alerts=rich))
+    assert stringWidth("1,000,000,000,000,000", "Helvetica-Bold", 15) > 75
+
+
+def test_reasons_name_the_feature_and_its_value_and_say_when_it_is_missing():
+    shown = text(a_report(1))
+    assert "merchant frauds 30d 7" in shown
+    assert "amount zscore missing" in shown
+
+
+@pytest.mark.parametrize("reasons", [None, []])
+def test_an_alert_without_reasons_is_still_listed(reasons):
+    assert "tx-00009" in text(a_report(alerts=alerts(an_alert(9, reasons=reasons))))
+
+
+def test_the_confirmed_share_counts_known_labels_only():
+    # Labels come late: an alert without one is neither a hit nor a false alarm.
+    shown = text(a_report(past=past(2, alerts=10, labelled=4, confirmed=3)))
+    assert "Of 20 earlier alerts, labels are known for 8: 6 were fraud (75%)" in shown
+    assert "no label is known yet" in text(a_report(past=past(2, labelled=0, confirmed=0)))
+
+
+def test_days_older_than_the_chart_are_not_counted_beside_it():
+    assert "Of 300 earlier alerts" in text(a_report(past=past(90)))
+
+
+def test_the_parts_of_a_day_add_up_to_its_alerts():
+    bars = by_day(past(1, alerts=10, labelled=8, confirmed=6), DAY, 5, days=30, width=500)
+    assert "10" in (words := [shape.text for shape in _shapes(bars) if hasattr(shape, "text")])
+    assert "5" in words
+
+
+def test_a_day_without_scores_is_told_from_a_day_without_alerts():
+    gap = past(5).filter(pl.col("day") != DAY - timedelta(days=2)).with_columns(alerts=0, labelled=0, confirmed=0)
+    words = [shape.text for shape in _shapes(by_day(gap, DAY, 0, days=30, width=500)) if hasattr(shape, "text")]
+    assert words.count("-") == 1
+
+
+@pytest.mark.parametrize(
+    ("psi", "word"), [(0.0, "stable"), (0.0999, "stable"), (0.1, "watch"), (0.2499, "watch"), (0.25, "shifted")]
+)
+def test_drift_has_three_words(psi, word):
+    assert verdict(psi) == word
+
+
+def test_drift_is_told_in_words_since_colours_do_not_survive_a_printer():
+    shown = text(a_report())
+    assert "amount 0.310 shifted" in shown
+    assert "velocity 1h 0.150 watch" in shown
+    assert "is night 0.010 stable" in shown
+
+
+def test_drift_that_could_not_be_measured_is_not_called_shifted():
+    unknown = pl.DataFrame([("amount", float("nan"), 0.0, 0.0)], schema=DRIFT, orient="row")
+    assert "Not measured." in text(a_report(drift=unknown))
+
+
+def test_rejections_beyond_the_table_are_counted():
+    shown = text(a_report(rejected={f"reason {number:02}": number + 1 for number in range(11)}))
+    assert "reason 10 11" in shown
+    assert "and 3 more reasons" in shown
+
+
+@pytest.mark.parametrize("top", [0, 1, 3, 4, 5, 9, 10, 99, 100, 101, 47_660, 10**9])
+@pytest.mark.parametrize("scale", [linear, logarithmic])
+def test_a_scale_holds_its_largest_count_and_grows_with_it(scale, top):
+    axis = scale(top)
+    assert axis.share(0) == 0
+    assert 0 <= axis.share(top) <= 1
+    assert axis.share(axis.ticks[-1]) == 1
+    assert list(axis.ticks) == sorted(set(axis.ticks))
+    assert axis.share(1) > 0
+
+
+def _shapes(group):
+    for shape in group.contents:
+        yield shape
+        if hasattr(shape, "contents"):
+            yield from _shapes(shape)
