@@ -206,7 +206,7 @@ STAGES: dict[str, Stage] = {
                 AS_OF,
                 THRESHOLD,
                 REVIEW_BUDGET,
-                Parameter("urgent_loss", _at_least(float, 0), "expected loss that makes it URGENT", "currency", 500.0),
+                Parameter("urgent_loss", _at_least(float, 0), "expected loss that makes it URGENT", "currency", 200.0),
             ),
         ),
         Stage(

@@ -71,9 +71,7 @@ def test_other_content_under_a_published_address_is_refused_and_names_both(line:
     """Two histories of one day would make scores depend on which came last."""
     simulate(tmp_path / "data", start=START, days=DAYS, customers=400, merchants=150, seed=4)
     with pytest.raises(InputError, match=f"(?s)training-{FIRST}.*somebody-else"):
-        run_workflow(
-            "training", FIRST, tmp_path / "data", line, until="feature-engineering", execution="somebody-else"
-        )
+        run_workflow("training", FIRST, tmp_path / "data", line, until="feature-engineering", execution="somebody-else")
 
 
 def test_a_history_of_another_day_is_refused(line: Path, tmp_path: Path):

@@ -12,7 +12,7 @@ from fraudline.errors import InputError
 if TYPE_CHECKING:
     from fraudline.workflow import Execution
 
-SAMPLE = {"start": date(2026, 1, 1), "days": 120, "customers": 1500, "merchants": 800, "seed": 7}
+SAMPLE = {"start": date(2026, 1, 1), "days": 150, "customers": 2500, "merchants": 1000, "seed": 7}
 
 
 def add(subparsers: Any) -> None:

@@ -15,6 +15,7 @@ from fraudline.schema import FEATURE_KEYS, HIGH_RISK, LABELS, REJECTED, SCORES, 
 from fraudline.score.drift import drift
 from fraudline.score.filter_high_risk import review_threshold
 from fraudline.score.report import DailyReport, render
+from fraudline.score.wording import masked
 from fraudline.stage import Summary
 from fraudline.train import artifact
 
@@ -67,12 +68,6 @@ def alerts_of(high_risk: pl.DataFrame, day: date) -> Iterator[dict[str, Any]]:
             "reasons": row["reasons"],
             "model_version": row["model_version"],
         }
-
-
-def masked(identifier: str) -> str:
-    """The last four characters, and never more than half."""
-    shown = min(4, len(identifier) // 2)
-    return "•" * (len(identifier) - shown) + identifier[len(identifier) - shown :]
 
 
 def _archive(channels: Channels, scores: pl.DataFrame, day: date, execution: str) -> int:

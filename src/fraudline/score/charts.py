@@ -30,7 +30,7 @@ def by_hour(alerts: pl.DataFrame, width: float) -> Drawing:
     for hour in range(24):
         count, dark = int((hours == hour).sum()), int(((hours == hour) & urgent).sum())
         bars.append(Bar((dark, count - dark), f"{hour:02}" if hour % 3 == 0 else "", f"{count:,}" if count else ""))
-    return bar_chart(bars, linear, width, 150, fills=(STRONG, PLAIN))
+    return bar_chart(bars, linear, width, 140, fills=(STRONG, PLAIN))
 
 
 def by_score(scores: pl.DataFrame, threshold: float, width: float) -> Drawing:
@@ -39,7 +39,7 @@ def by_score(scores: pl.DataFrame, threshold: float, width: float) -> Drawing:
     counts = [int((tenths == tenth).sum()) for tenth in range(10)]
     below = [*(f".{tenth}-.{tenth + 1}" for tenth in range(9)), ".9-1"]
     bars = [Bar((count,), word, f"{count:,}") for count, word in zip(counts, below, strict=True)]
-    return bar_chart(bars, logarithmic, width, 150, marker=(threshold, "alerts >"))
+    return bar_chart(bars, logarithmic, width, 140, marker=(threshold, "alerts >"))
 
 
 def by_day(past: pl.DataFrame, today: date, alerts: int, days: int, width: float) -> Drawing:
@@ -52,7 +52,7 @@ def by_day(past: pl.DataFrame, today: date, alerts: int, days: int, width: float
         below = f"{day:%m-%d}" if back % 5 == 0 else ""
         absent = Bar((0, 0, 0), below, "-" if day > first else "")
         bars.append(_day(known[day], below) if day in known else absent)
-    return bar_chart(bars, linear, width, 165, fills=(STRONG, PLAIN, OPEN))
+    return bar_chart(bars, linear, width, 150, fills=(STRONG, PLAIN, OPEN))
 
 
 def past_legend(width: float) -> Drawing:
@@ -147,10 +147,11 @@ class _Plot:
         return _BELOW + self.height * self.scale.share(count)
 
     def grid(self) -> Group:
-        group = Group(self._rule(_BELOW, OUTLINE))
+        group = Group()
         for tick in self.scale.ticks:
             group.add(self._rule(self.y(tick), RULE))
             group.add(_word(_LEFT - 4, self.y(tick) - 2, f"{tick:,}", "end"))
+        group.add(self._rule(_BELOW, OUTLINE))
         return group
 
     def bar(self, bar: Bar, position: int, of: int, fills: Sequence[HexColor]) -> Group:

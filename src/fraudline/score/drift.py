@@ -7,32 +7,34 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-_FLOOR = 1e-4  # a share that is never zero, so that an empty bin costs much and not everything
+from fraudline.train.histograms import psi
+
+# Up to the first a feature is stable; above the second it has shifted.
+PSI_WATCH, PSI_SHIFTED = 0.1, 0.25
 
 
 def drift(features: pl.DataFrame, histograms: dict[str, Any]) -> pl.DataFrame:
-    """Population stability index of each feature against the training histograms, the largest first.
+    """Each feature's population stability index against training, the furthest above its usual one first.
 
     Args:
         features: one column a feature, null where missing.
-        histograms: of the model's manifest: edges, shares of all rows, share missing.
+        histograms: of the model's manifest.
 
     Returns:
-        feature, psi, missing, missing_reference (shares of all rows).
+        feature, psi, usual, missing, missing_reference (shares of all rows).
     """
-    rows = [
-        {"feature": name, **_compare(features.get_column(name).to_numpy(), histogram)}
-        for name, histogram in histograms.items()
-    ]
-    return pl.DataFrame(rows).sort(["psi", "feature"], descending=[True, False])
+    rows = []
+    for name, reference in histograms.items():
+        values = features.get_column(name).to_numpy()
+        missing = float(np.isnan(values).mean())
+        usual = {"usual": reference["usual_psi"], "missing": missing, "missing_reference": reference["missing"]}
+        rows.append({"feature": name, "psi": psi(values, reference), **usual})
+    above = pl.col("psi") - pl.col("usual")
+    return pl.DataFrame(rows).sort([above, "feature"], descending=[True, False])
 
 
-def _compare(values: Any, histogram: dict[str, Any]) -> dict[str, float]:
-    edges = np.array(histogram["edges"])
-    known = values[~np.isnan(values)]
-    counts = np.bincount(np.searchsorted(edges, known, side="right"), minlength=len(edges) + 1)
-    missing = 1 - len(known) / len(values)
-    ours = np.maximum(np.append(counts / len(values), missing), _FLOOR)
-    theirs = np.maximum(np.append(histogram["shares"], histogram["missing"]), _FLOOR)
-    psi = float(np.sum((ours - theirs) * np.log(ours / theirs)))
-    return {"psi": psi, "missing": missing, "missing_reference": histogram["missing"]}
+def verdict(measured: float, usual: float) -> str:
+    """What a stability index means, in a word: stable, watch or shifted."""
+    if measured <= max(PSI_WATCH, usual):
+        return "stable"
+    return "watch" if measured <= max(PSI_SHIFTED, usual) else "shifted"

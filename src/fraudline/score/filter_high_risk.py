@@ -30,9 +30,7 @@ def run(
         joined.filter(pl.col("fraud_score") > threshold)
         .sort(["margin", "transaction_id"], descending=[True, False])
         .with_columns(expected_loss.round(2).alias("expected_loss"))
-        .with_columns(
-            alert_priority(pl.col("fraud_score"), pl.col("expected_loss"), urgent_loss).alias("alert_priority")
-        )
+        .with_columns(alert_priority(pl.col("expected_loss"), urgent_loss).alias("alert_priority"))
         .select(*HIGH_RISK)
     )
     channels.write("high_risk", high_risk)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -20,19 +17,17 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table
 
 from fraudline.score.charts import INK, MUTED, RULE, STRONG, by_day, by_hour, by_score, past_legend
+from fraudline.score.drift import PSI_SHIFTED, PSI_WATCH, verdict
+from fraudline.score.risk import HIGH, MEDIUM
+from fraudline.score.wording import LONGEST_ID, counted, masked, plain, text, threshold_of, value_of
 
-ALERTS_SHOWN, FEATURES_SHOWN, REASONS_SHOWN, DAYS_SHOWN = 25, 10, 8, 30
-PSI_WATCH, PSI_SHIFTED = 0.1, 0.25
-"""Below the first a feature is stable; from the second on it has shifted."""
-
+ALERTS_SHOWN, FEATURES_SHOWN, REASONS_SHOWN, DAYS_SHOWN = 25, 10, 6, 30
 _MARGIN, _FOOT = 34.0, 40.0
 # Platypus pads its frame by this much on every side.
 _PADDING = 6.0
 _WIDTH = A4[0] - 2 * _MARGIN
 _HALF = _WIDTH / 2 - 8
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-# What came from outside is cut to this many characters, so that no row outgrows a page.
-_LONGEST = 64
 _WATCH = HexColor("#f0c75e")
 
 _TITLE = ParagraphStyle("title", fontName="Helvetica-Bold", fontSize=17, leading=20, textColor=INK)
@@ -100,8 +95,8 @@ def _build(report: DailyReport, pages: int) -> tuple[bytes, int]:
     def foot(canvas: Any, document: Any) -> None:
         canvas.setFont("Helvetica", 7)
         canvas.setFillColor(MUTED)
-        made = f"Fraudline · scores of {report.day} UTC · model {_plain(report.model_version)}"
-        canvas.drawString(_MARGIN, 24, f"{made} · alerts above {_threshold(report.threshold)}")
+        made = f"Fraudline · scores of {report.day} UTC · model {plain(report.model_version)}"
+        canvas.drawString(_MARGIN, 24, f"{made} · alerts above {threshold_of(report.threshold)}")
         canvas.drawRightString(A4[0] - _MARGIN, 24, f"Page {document.page} of {pages}")
 
     buffer = BytesIO()
@@ -128,7 +123,7 @@ def _story(report: DailyReport) -> list[Flowable]:
 
 
 def _title(report: DailyReport) -> Table:
-    day = f"{_WEEKDAYS[report.day.weekday()]} <b>{report.day}</b>, UTC<br/>model <b>{_text(report.model_version)}</b>"
+    day = f"{_WEEKDAYS[report.day.weekday()]} <b>{report.day}</b>, UTC<br/>model <b>{text(report.model_version)}</b>"
     row = [Paragraph("Daily fraud report", _TITLE), Paragraph(day, _RIGHT)]
     below = [("LINEBELOW", (0, 0), (-1, -1), 1.5, INK), ("BOTTOMPADDING", (0, 0), (-1, -1), 6)]
     return Table([row], colWidths=[_WIDTH / 2] * 2, style=[*_TIGHT, *below], spaceAfter=8)
@@ -139,11 +134,13 @@ def _figures(report: DailyReport) -> Table:
     medium = report.scores.filter(pl.col("risk_level") == "MEDIUM").height
     urgent = alerts.filter(pl.col("alert_priority") == "URGENT").height
     cents, loss = int(alerts.get_column("cents").sum()), float(alerts.get_column("expected_loss").sum())
+    name = "Alerts (HIGH)" if report.threshold == HIGH else "Alerts"
+    usual = _usually(past, "alerts") or f"above {threshold_of(report.threshold)}"
     figures = [
         ("Scored", f"{report.scores.height:,}", _usually(past, "scored")),
-        ("Alerts (HIGH)", f"{alerts.height:,}", _usually(past, "alerts") or f"above {_threshold(report.threshold)}"),
+        (name, f"{alerts.height:,}", usual),
         ("URGENT of these", f"{urgent:,}", "look here first"),
-        ("MEDIUM", f"{medium:,}", "not alerted"),
+        ("MEDIUM", f"{medium:,}", f"above {MEDIUM:.2f}"),
         ("Amount at risk", f"{cents / 100:,.0f}", "sum of the alerts"),
         ("Expected loss", f"{loss:,.0f}", "score by amount"),
         ("Rejections", f"{sum(report.rejected.values()):,}", "broken input rows"),
@@ -168,7 +165,7 @@ def _verdict(report: DailyReport) -> str:
     scored, alerts, budget = report.scores.height, report.alerts.height, report.review_budget
     if not scored:
         return "<b>No transaction was scored for this day.</b> Check that its data arrived."
-    above = f"of {_counted(scored, 'transaction')} scored above {_threshold(report.threshold)}"
+    above = f"of {counted(scored, 'transaction')} scored above {threshold_of(report.threshold)}"
     if alerts >= budget:
         return f"<b>{alerts:,}</b> {above}; the review budget is {budget:,}. {_offer(report)}"
     few = "<b>None</b>" if not alerts else f"<b>Only {alerts:,}</b>"
@@ -195,7 +192,7 @@ def _remark(report: DailyReport, shown: pl.DataFrame) -> str:
     remarks = ["Amounts are in the currency of the transactions."]
     if more := report.alerts.height - shown.height:
         remarks.insert(0, f"<b>… and {more:,} more in alerts.jsonl.</b>")
-    if any(_plain(text).count("?") > text.count("?") for text in (*shown["transaction_id"], *shown["merchant"])):
+    if any(plain(text).count("?") > text.count("?") for text in (*shown["transaction_id"], *shown["merchant"])):
         remarks.append("A ? may stand for a character that this report's font lacks; alerts.jsonl has it.")
     return " ".join(remarks)
 
@@ -220,12 +217,12 @@ def _alert_table(alerts: pl.DataFrame) -> Table:
 
 def _alert_row(rank: int, alert: dict[str, Any]) -> list[Paragraph]:
     urgent = alert["alert_priority"] == "URGENT"
-    grey = f'<font color="{_hex(MUTED)}">{_text(masked(alert["customer_id"])[-8:])}</font>'
+    grey = f'<font color="{_hex(MUTED)}">{text(masked(alert["customer_id"])[-8:])}</font>'
     return [
         Paragraph(str(rank), _NUMBER),
         Paragraph(f"{alert['timestamp']:%H:%M:%S}", _CELL),
-        Paragraph(f"{_text(alert['transaction_id'])}<br/>{grey}", _CELL),
-        Paragraph(_text(alert["merchant"]), _CELL),
+        Paragraph(f"{text(alert['transaction_id'], LONGEST_ID)}<br/>{grey}", _CELL),
+        Paragraph(text(alert["merchant"]), _CELL),
         Paragraph(f"{alert['cents'] / 100:,.2f}", _NUMBER),
         Paragraph(f"<b>{alert['fraud_score']:.3f}</b>", _NUMBER),
         Paragraph(f'<font color="{_hex(STRONG)}"><b>URGENT</b></font>' if urgent else "HIGH", _CELL),
@@ -235,13 +232,14 @@ def _alert_row(rank: int, alert: dict[str, Any]) -> list[Paragraph]:
 
 def _reasons(reasons: Sequence[dict[str, Any]] | None) -> str:
     return "\N{NO-BREAK SPACE}· ".join(
-        f"{_text(reason['feature'].replace('_', ' '))} <b>{_value(reason['value'])}</b>" for reason in reasons or ()
+        f"{text(reason['feature'].replace('_', ' '))} <b>{value_of(reason['value'])}</b>" for reason in reasons or ()
     )
 
 
 def _the_day(report: DailyReport) -> list[Flowable]:
+    hours = Paragraph("No alerts.", _NOTE) if report.alerts.is_empty() else by_hour(report.alerts, _HALF)
     pair = [
-        [Paragraph("Alerts by hour of the day, UTC (dark: URGENT)", _HEADING), by_hour(report.alerts, _HALF)],
+        [Paragraph("Alerts by hour of the day, UTC (dark: URGENT)", _HEADING), hours],
         [Paragraph("Transactions by score, logarithmic", _HEADING), by_score(report.scores, report.threshold, _HALF)],
     ]
     gap = [("LEFTPADDING", (1, 0), (1, 0), 16)]
@@ -255,15 +253,16 @@ def _the_past(report: DailyReport) -> list[Flowable]:
     if past.is_empty():
         return [heading, Paragraph("No earlier day is stored yet; they appear here as they are scored.", _NOTE), _gap()]
     chart = by_day(past, report.day, report.alerts.height, DAYS_SHOWN, _WIDTH)
-    return [heading, Paragraph(_confirmed(past), _NOTE), chart, past_legend(_WIDTH), _gap()]
+    gaps = "" if past.height == (report.day - past.item(0, "day")).days else " A dash: no scores of that day."
+    return [heading, Paragraph(_confirmed(past) + gaps, _NOTE), chart, past_legend(_WIDTH), _gap()]
 
 
 def _confirmed(past: pl.DataFrame) -> str:
     alerts, labelled, confirmed = (int(past.get_column(name).sum()) for name in ("alerts", "labelled", "confirmed"))
     if not labelled:
-        return f"Of {_counted(alerts, 'earlier alert')}, no label is known yet."
+        return f"Of {counted(alerts, 'earlier alert')}, no label is known yet."
     share = f"{confirmed:,} were fraud (<b>{confirmed / labelled:.0%}</b>)"
-    return f"Of {_counted(alerts, 'earlier alert')}, labels are known for {labelled:,}: {share}."
+    return f"Of {counted(alerts, 'earlier alert')}, labels are known for {labelled:,}: {share}."
 
 
 def _gap() -> Spacer:
@@ -286,10 +285,10 @@ def _rejected(rejected: dict[str, int]) -> list[Flowable]:
     ranked = sorted(rejected.items(), key=lambda pair: (-pair[1], pair[0]))
     head = [Paragraph("Reason", _HEAD), Paragraph("Rows", _HEAD_NUMBER)]
     rows = [
-        [Paragraph(_text(reason), _CELL), Paragraph(f"{count:,}", _NUMBER)] for reason, count in ranked[:REASONS_SHOWN]
+        [Paragraph(text(reason), _CELL), Paragraph(f"{count:,}", _NUMBER)] for reason, count in ranked[:REASONS_SHOWN]
     ]
     more = len(ranked) - REASONS_SHOWN
-    also = f"… and {_counted(more, 'more reason')}. " if more > 0 else ""
+    also = f"… and {counted(more, 'more reason')}. " if more > 0 else ""
     left = _WIDTH * 0.38
     table = Table([head, *rows], colWidths=[left - 46, 46], style=_RULED, repeatRows=1)
     return [table, Spacer(0, 3), Paragraph(f"{also}A row with several reasons counts under each.", _NOTE)]
@@ -299,77 +298,37 @@ def _drift(measured: pl.DataFrame) -> list[Flowable]:
     drift = measured.filter(pl.col("psi").is_finite())
     if drift.is_empty():
         return [Paragraph("Not measured.", _NOTE)]
-    names = ("Feature", "PSI", "Verdict", "Missing today", "in training")
+    names = ("Feature", "PSI", "usual", "Verdict", "Missing today", "in training")
     head = [Paragraph(name, _HEAD if name in ("Feature", "Verdict") else _HEAD_NUMBER) for name in names]
     top = drift.head(FEATURES_SHOWN)
     rows = [_drift_row(row) for row in top.iter_rows(named=True)]
-    widths = [_WIDTH * 0.62 - 16 - 202, 40, 48, 62, 52]
-    style = [*_RULED, *(command for at, psi in enumerate(top["psi"], 1) for command in _shade(at, psi))]
-    bounds = f"below {PSI_WATCH} stable, below {PSI_SHIFTED} watch, else shifted"
-    note = f"PSI: {bounds}. The {top.height} largest of {drift.height} features."
+    widths = [_WIDTH * 0.62 - 16 - 236, 36, 36, 48, 62, 54]
+    words = [verdict(psi, usual) for psi, usual in top.select("psi", "usual").iter_rows()]
+    style = [*_RULED, *(command for at, word in enumerate(words, 1) for command in _shade(at, word))]
+    bounds = f"up to {PSI_WATCH} or what is usual it is stable, up to {PSI_SHIFTED} watch, above shifted"
+    note = (
+        f"PSI: {bounds}. Usual is what 19 of 20 days of training did not exceed. "
+        f"The {top.height} furthest above usual of {drift.height} features."
+    )
     return [Table([head, *rows], colWidths=widths, style=style), Spacer(0, 3), Paragraph(note, _NOTE)]
 
 
 def _drift_row(row: dict[str, Any]) -> list[Paragraph]:
-    word = verdict(row["psi"])
+    word = verdict(row["psi"], row["usual"])
     shown = f'<font color="white"><b>{word}</b></font>' if word == "shifted" else word
     return [
-        Paragraph(_text(row["feature"].replace("_", " ")), _CELL),
+        Paragraph(text(row["feature"].replace("_", " ")), _CELL),
         Paragraph(f"{row['psi']:.3f}", _NUMBER),
+        Paragraph(f"{row['usual']:.3f}", _NUMBER),
         Paragraph(shown, _CELL),
         Paragraph(f"{row['missing']:.1%}", _NUMBER),
         Paragraph(f"{row['missing_reference']:.1%}", _NUMBER),
     ]
 
 
-def _shade(row: int, psi: float) -> list[tuple[Any, ...]]:
-    fill = {"stable": None, "watch": _WATCH, "shifted": STRONG}[verdict(psi)]
+def _shade(row: int, word: str) -> list[tuple[Any, ...]]:
+    fill = {"stable": None, "watch": _WATCH, "shifted": STRONG}[word]
     return [("BACKGROUND", (2, row), (2, row), fill)] if fill else []
-
-
-def verdict(psi: float) -> str:
-    """What a population stability index means, in a word: stable, watch or shifted."""
-    if psi < PSI_WATCH:
-        return "stable"
-    return "watch" if psi < PSI_SHIFTED else "shifted"
-
-
-def masked(identifier: str) -> str:
-    """The last four characters, and never more than half."""
-    shown = min(4, len(identifier) // 2)
-    return "•" * (len(identifier) - shown) + identifier[len(identifier) - shown :]
-
-
-def _text(outside: str) -> str:
-    """Text from outside, safe inside a Paragraph: cut, in the font's characters, its markup shown as it is."""
-    return html.escape(_plain(outside), quote=False)
-
-
-def _plain(outside: str) -> str:
-    composed = unicodedata.normalize("NFC", outside)
-    cut = composed if len(composed) <= _LONGEST else f"{composed[: _LONGEST - 1]}…"
-    return "".join(_drawable(character) for character in cut)
-
-
-def _drawable(character: str) -> str:
-    """The character where Helvetica has it, else a visible question mark: nothing vanishes silently."""
-    if character.isspace():
-        return " "
-    return character.encode("cp1252", "replace").decode("cp1252") if character.isprintable() else "?"
-
-
-def _value(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return "missing"
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
-
-
-def _threshold(threshold: float) -> str:
-    return f"{threshold:.2f}" if round(threshold, 2) == threshold else f"{threshold:.4f}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _hex(colour: HexColor) -> str:

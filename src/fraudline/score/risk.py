@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # to rank and to filter needs no XGBoost
     from fraudline.train.model import Model
 
 HIGH, MEDIUM = 0.8, 0.5
-URGENT_SCORE = 0.95
 REASONS = 3
 
 
@@ -53,10 +52,9 @@ def risk_level(fraud_score: pl.Expr) -> pl.Expr:
     )
 
 
-def alert_priority(fraud_score: pl.Expr, expected_loss: pl.Expr, urgent_loss: float) -> pl.Expr:
-    """URGENT at a score of 0.95 or where the expected loss reaches ``urgent_loss``, else HIGH."""
-    urgent = (fraud_score >= URGENT_SCORE) | (expected_loss >= urgent_loss)
-    return pl.when(urgent).then(pl.lit("URGENT")).otherwise(pl.lit("HIGH"))
+def alert_priority(expected_loss: pl.Expr, urgent_loss: float) -> pl.Expr:
+    """URGENT where the expected loss (score x amount) reaches ``urgent_loss``, else HIGH."""
+    return pl.when(expected_loss >= urgent_loss).then(pl.lit("URGENT")).otherwise(pl.lit("HIGH"))
 
 
 def reason_codes(model: Model, rows: NDArray[np.float32]) -> list[list[dict[str, Any]]]:

@@ -26,10 +26,12 @@ class Ranking:
 
     def average_precision(self, weights: Floats) -> float:
         """With rows counted ``weights`` times; NaN where no fraud is."""
+        if not len(weights):
+            return float("nan")
         weighted = weights[self._order]
         frauds = np.cumsum(weighted * self._labels)[self._last_of_tie]
         rows = np.cumsum(weighted)[self._last_of_tie]
-        if not len(rows) or frauds[-1] == 0:
+        if frauds[-1] == 0:
             return float("nan")
         precision = frauds / np.maximum(rows, 1e-300)
         return float(np.sum(np.diff(frauds, prepend=0.0) * precision) / frauds[-1])

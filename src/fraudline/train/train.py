@@ -17,6 +17,7 @@ from fraudline.channel import SUMMARY_FILE, Channels
 from fraudline.errors import InputError
 from fraudline.stage import Summary
 from fraudline.train.calibration import platt
+from fraudline.train.histograms import Histogram, histogram
 from fraudline.train.metrics import average_precision
 from fraudline.train.model import Model, save
 from fraudline.train.tables import FeatureTable, read_features
@@ -25,7 +26,6 @@ _log = logging.getLogger(__name__)
 
 EARLY_STOPPING_ROUNDS = 40
 PROBES = 100
-HISTOGRAM_BINS = 20
 
 
 def run(
@@ -140,18 +140,6 @@ def _probe_rows(validation: FeatureTable, seed: int) -> NDArray[np.float32]:
     return chosen
 
 
-def _histograms(train: FeatureTable) -> dict[str, Any]:
-    """What each feature looked like in training, by its own quantiles; drift is measured against it."""
-    histograms = {}
-    for column, name in enumerate(train.contract["features"]):
-        values = train.values[:, column]
-        known = values[~np.isnan(values)]
-        inner = np.linspace(0, 1, HISTOGRAM_BINS + 1)[1:-1]
-        edges = np.unique(np.quantile(known, inner)) if len(known) else np.empty(0)
-        counts = np.bincount(np.searchsorted(edges, known, side="right"), minlength=len(edges) + 1)
-        histograms[name] = {
-            "edges": edges.tolist(),
-            "shares": (counts / len(values)).tolist(),
-            "missing": float(np.isnan(values).mean()),
-        }
-    return histograms
+def _histograms(train: FeatureTable) -> dict[str, Histogram]:
+    days = train.keys.get_column("timestamp").dt.epoch("d").to_numpy()
+    return {name: histogram(train.values[:, column], days) for column, name in enumerate(train.contract["features"])}

@@ -1,0 +1,148 @@
+"""A channel: a folder or an s3:// prefix, whole or not at all, the summary last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import polars as pl
+import pytest
+from moto.server import ThreadedMotoServer
+from polars.testing import assert_frame_equal
+
+from fraudline import s3
+from fraudline.channel import Channels
+from fraudline.errors import InputError
+from fraudline.stage import Channel, Stage
+
+STAGE = Stage(
+    "copy",
+    step="",
+    image="etl",
+    prefix="Copy",
+    says="",
+    reads=(Channel("rows", "rows"),),
+    writes=(Channel("copied", "rows"), Channel("kept", "rows", published=True)),
+)
+SCHEMA = {"x": pl.Int64}
+ROWS = pl.DataFrame({"x": [1, 2, 3]}, schema=SCHEMA)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where channels lie: every law holds for both kinds of place."""
+    if request.param == "folder":
+        return str(tmp_path)
+    variables = {"ENDPOINT_URL": request.getfixturevalue("server"), "DEFAULT_REGION": "us-east-1"}
+    for name, value in (variables | {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}).items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    s3._client.cache_clear()
+    bucket = f"b-{abs(hash(request.node.name))}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}/some/root"
+
+
+def run(place: str, rows: pl.DataFrame, *, fails: bool = False, execution: str = "one", replace: bool = False) -> None:
+    outputs = {"copied": f"{place}/Copy/copied", "kept": f"{place}/kept/", "summary": f"{place}/Copy"}
+    if not s3.is_uri(place):
+        for output in outputs.values():
+            Path(output).mkdir(parents=True, exist_ok=True)
+    with Channels(STAGE, {}, outputs) as channels:
+        channels.write("copied", rows, f"part-{rows.height}.parquet")
+        channels.write("kept", rows)
+        content = {"content": rows.get_column("x").to_list(), "execution": execution}
+        channels.write_json("kept", "manifest.json", content)
+        if fails:
+            raise ZeroDivisionError
+        channels.commit({"record_count": rows.height}, replace=replace)
+
+
+def read(place: str, channel: str) -> pl.DataFrame:
+    with Channels(STAGE, {"rows": f"{place}/{channel}"}, {}) as channels:
+        return channels.read("rows", SCHEMA)
+
+
+def summary(place: str) -> object:
+    with Channels(STAGE, {"rows": f"{place}/Copy"}, {}) as channels:
+        return channels.read_json("rows", "summary.json")
+
+
+def test_what_is_written_is_what_is_read(place: str):
+    run(place, ROWS)
+    assert_frame_equal(read(place, "Copy/copied"), ROWS)
+    assert summary(place) == {"record_count": 3}
+
+
+def test_a_stage_that_fails_leaves_nothing(place: str):
+    with pytest.raises(ZeroDivisionError):
+        run(place, ROWS, fails=True)
+    with pytest.raises(InputError, match="channel 'rows': nothing at"):
+        read(place, "Copy")
+
+
+def test_a_stage_that_fails_leaves_what_was_there(place: str):
+    run(place, ROWS)
+    with pytest.raises(ZeroDivisionError):
+        run(place, ROWS.head(1), fails=True)
+    assert_frame_equal(read(place, "Copy/copied"), ROWS)
+
+
+def test_a_rerun_replaces_the_whole_output(place: str):
+    """Files of an earlier run must not mix with those of a later one."""
+    run(place, ROWS)
+    run(place, ROWS.head(1), replace=True)
+    assert_frame_equal(read(place, "Copy/copied"), ROWS.head(1))
+    assert summary(place) == {"record_count": 1}
+
+
+def test_a_published_channel_keeps_its_content_unless_told_to_replace_it(place: str):
+    run(place, ROWS)
+    run(place, ROWS, execution="two")  # equal content: nothing to do
+    with pytest.raises(InputError, match="(?s)'one'.*'three'.*--replace true"):
+        run(place, ROWS.head(2), execution="three")
+    assert_frame_equal(read(place, "kept"), ROWS)
+    run(place, ROWS.head(2), execution="three", replace=True)
+    assert_frame_equal(read(place, "kept"), ROWS.head(2))
+
+
+def test_a_missing_column_is_named_with_what_there_is(tmp_path: Path):
+    pl.DataFrame({"y": [1]}).write_parquet(tmp_path / "part-0.parquet")
+    with (
+        Channels(STAGE, {"rows": str(tmp_path)}, {}) as channels,
+        pytest.raises(InputError, match="part-0.parquet has no column 'x'.*it has y"),
+    ):
+        channels.read("rows", SCHEMA)
+
+
+def test_json_that_is_broken_is_named(tmp_path: Path):
+    (tmp_path / "current.json").write_text("{")
+    with (
+        Channels(STAGE, {"rows": str(tmp_path)}, {}) as channels,
+        pytest.raises(InputError, match="current.json is not JSON"),
+    ):
+        channels.read_json("rows", "current.json")
+
+
+def test_the_summary_is_gone_while_outputs_change_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A prefix counts by its summary: killed half-way, it must not count."""
+    run(str(tmp_path), ROWS)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Channels, "_place", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(str(tmp_path), ROWS)
+    assert not (tmp_path / "Copy" / "summary.json").exists()
+    assert json.loads((tmp_path / "kept" / "manifest.json").read_text())["execution"] == "one"
