@@ -87,7 +87,7 @@ def test_what_is_written_is_what_is_read(place: str):
 def test_a_stage_that_fails_leaves_nothing(place: str):
     with pytest.raises(ZeroDivisionError):
         run(place, ROWS, fails=True)
-    with pytest.raises(InputError, match="channel 'rows': nothing at"):
+    with pytest.raises(InputError, match=r"channel 'rows': nothing at"):
         read(place, "Copy")
 
 
@@ -109,7 +109,7 @@ def test_a_rerun_replaces_the_whole_output(place: str):
 def test_a_published_channel_keeps_its_content_unless_told_to_replace_it(place: str):
     run(place, ROWS)
     run(place, ROWS, execution="two")  # equal content: nothing to do
-    with pytest.raises(InputError, match="(?s)'one'.*'three'.*--replace true"):
+    with pytest.raises(InputError, match=r"(?s)'one'.*'three'.*--replace true"):
         run(place, ROWS.head(2), execution="three")
     assert_frame_equal(read(place, "kept"), ROWS)
     run(place, ROWS.head(2), execution="three", replace=True)
@@ -120,7 +120,7 @@ def test_a_missing_column_is_named_with_what_there_is(tmp_path: Path):
     pl.DataFrame({"y": [1]}).write_parquet(tmp_path / "part-0.parquet")
     with (
         Channels(STAGE, {"rows": str(tmp_path)}, {}) as channels,
-        pytest.raises(InputError, match="part-0.parquet has no column 'x'.*it has y"),
+        pytest.raises(InputError, match=r"part-0.parquet has no column 'x'.*it has y"),
     ):
         channels.read("rows", SCHEMA)
 
@@ -129,7 +129,7 @@ def test_json_that_is_broken_is_named(tmp_path: Path):
     (tmp_path / "current.json").write_text("{")
     with (
         Channels(STAGE, {"rows": str(tmp_path)}, {}) as channels,
-        pytest.raises(InputError, match="current.json is not JSON"),
+        pytest.raises(InputError, match=r"current.json is not JSON"),
     ):
         channels.read_json("rows", "current.json")
 

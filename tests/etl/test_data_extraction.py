@@ -86,7 +86,7 @@ def test_identical_copies_collapse_and_contradicting_ones_are_all_rejected(tmp_p
 
 def test_too_large_a_share_of_broken_rows_fails_the_stage(tmp_path: Path):
     inputs = deliver(tmp_path, [GOOD, GOOD | {"transaction_id": "t1", "amount": -1.0}])
-    with pytest.raises(InputError, match="1 of 2 rows are broken .negative-amount 1."):
+    with pytest.raises(InputError, match=r"1 of 2 rows are broken .negative-amount 1."):
         extract(tmp_path, inputs, max_rejected=0.05)
 
 
@@ -123,7 +123,7 @@ def test_a_column_of_a_wrong_type_is_named_with_what_was_expected_and_what_came(
     raw = deliver(tmp_path, [GOOD])
     path = raw["raw"] / "2026-01-10" / "transactions.parquet"
     pl.DataFrame([GOOD | {"amount": "12.34"}]).write_parquet(path)
-    with pytest.raises(InputError, match="column 'amount' must be a number, got String"):
+    with pytest.raises(InputError, match=r"column 'amount' must be a number, got String"):
         extract(tmp_path, raw)
 
 
@@ -131,13 +131,13 @@ def test_a_truncated_file_is_named(tmp_path: Path):
     inputs = deliver(tmp_path, [GOOD])
     path = inputs["raw"] / "2026-01-10" / "transactions.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(InputError, match="2026-01-10/transactions.parquet is not readable Parquet"):
+    with pytest.raises(InputError, match=r"2026-01-10/transactions.parquet is not readable Parquet"):
         extract(tmp_path, inputs)
 
 
 def test_an_empty_delivery_says_which_days_it_looked_for(tmp_path: Path):
     inputs = deliver(tmp_path, [GOOD])
-    with pytest.raises(InputError, match="from 2020-08-01 to 2021-01-31"):
+    with pytest.raises(InputError, match=r"from 2020-08-01 to 2021-01-31"):
         extract(tmp_path, inputs, as_of="2021-02-01")
 
 

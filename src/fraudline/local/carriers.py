@@ -18,7 +18,11 @@ from fraudline.stage import Stage
 
 
 class StageError(Exception):
-    """A stage ended with another exit code than 0; its text is the stage's own message."""
+    """A stage ended with another exit ``code`` than 0; its text is the stage's own message."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def _follow(lines: Iterable[str], wait: Any) -> Finished:
             problems.append("\n".join(filter(None, [entry.get("message"), entry.get("exception")])))
     code = wait()
     if code or not finished:
-        raise StageError(problems[-1] if problems else f"ended with code {code} and said nothing")
+        raise StageError(problems[-1] if problems else f"ended with code {code} and said nothing", code or 1)
     return Finished(*(finished[key] for key in ("rows", "seconds", "cpu_seconds", "peak_mb")))
 
 

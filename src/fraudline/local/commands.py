@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from fraudline.errors import InputError
 
 if TYPE_CHECKING:
     from fraudline.workflow import Execution
+
+_log = logging.getLogger(__name__)
 
 SAMPLE = {"start": date(2026, 1, 1), "days": 150, "customers": 2500, "merchants": 1000, "seed": 7}
 
@@ -95,7 +98,8 @@ def _execute(executions: list[Execution], options: argparse.Namespace) -> int:
         try:
             summaries = runner.run(execution, places, carrier, options.settings, shown.observe)
         except carriers.StageError as error:
-            raise InputError(str(error)) from error
+            _log.error("%s: %s", execution.id, error)
+            return error.code
         finally:
             shown.stop()
         show = shown.trained if execution.workflow == "training" else shown.detected

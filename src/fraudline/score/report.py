@@ -298,18 +298,15 @@ def _drift(measured: pl.DataFrame) -> list[Flowable]:
     drift = measured.filter(pl.col("psi").is_finite())
     if drift.is_empty():
         return [Paragraph("Not measured.", _NOTE)]
-    names = ("Feature", "PSI", "usual", "Verdict", "Missing today", "in training")
+    names = ("Feature", "PSI", "usual", "Verdict", "Missing", "in training")
     head = [Paragraph(name, _HEAD if name in ("Feature", "Verdict") else _HEAD_NUMBER) for name in names]
     top = drift.head(FEATURES_SHOWN)
     rows = [_drift_row(row) for row in top.iter_rows(named=True)]
-    widths = [_WIDTH * 0.62 - 16 - 236, 36, 36, 48, 62, 54]
+    widths = [_WIDTH * 0.62 - 16 - 204, 32, 32, 42, 52, 46]
     words = [verdict(psi, usual) for psi, usual in top.select("psi", "usual").iter_rows()]
     style = [*_RULED, *(command for at, word in enumerate(words, 1) for command in _shade(at, word))]
-    bounds = f"up to {PSI_WATCH} or what is usual it is stable, up to {PSI_SHIFTED} watch, above shifted"
-    note = (
-        f"PSI: {bounds}. Usual is what 19 of 20 days of training did not exceed. "
-        f"The {top.height} furthest above usual of {drift.height} features."
-    )
+    bounds = f"up to {PSI_WATCH} or usual stable, up to {PSI_SHIFTED} watch, above shifted"
+    note = f"PSI: {bounds}; 19 of 20 training days were usual. {top.height} of {drift.height} features."
     return [Table([head, *rows], colWidths=widths, style=style), Spacer(0, 3), Paragraph(note, _NOTE)]
 
 
