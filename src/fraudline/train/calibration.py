@@ -16,7 +16,8 @@ def platt(margins: NDArray[np.float32], labels: NDArray[np.int8]) -> dict[str, f
         InputError: the fit does not rise with the margin, so the model knows nothing.
     """
     fit = LogisticRegression(C=np.inf).fit(margins.astype(np.float64).reshape(-1, 1), labels)
-    slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+    # Digits beyond the solver's tolerance differ from one C library to another, and scores would with them.
+    slope, intercept = (float(f"{value:.9g}") for value in (fit.coef_[0, 0], fit.intercept_[0]))
     if slope <= 0:
         raise InputError(
             "channel 'validation': frauds do not score above the rest, so the model can't be calibrated; "
