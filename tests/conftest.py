@@ -14,6 +14,7 @@ HANDBOOK = Path(__file__).parents[2] / "shared" / "data" / "handbook"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
     parser.addoption("--engines", default="local", help="engines that the feature laws are put to, with commas")
 
 

@@ -19,8 +19,8 @@ from fraudline.score.filter_high_risk import review_threshold
 from fraudline.stages import STAGES
 from fraudline.train.artifact import find, pack
 from fraudline.train.model import Model, calibrated, load
+from tests.artifacts import ROWS
 from tests.running import run_stage
-from tests.score.conftest import ROWS
 
 SCORED = [f"t{number}" for number in range(len(ROWS))]
 

@@ -16,7 +16,7 @@ from fraudline.score import client, risk
 from fraudline.score.deploy_model import _serving
 from fraudline.score.server import MAX_BODY, Application
 from fraudline.train.model import Model
-from tests.score.conftest import ROWS
+from tests.artifacts import ROWS
 
 
 def ask(

@@ -44,6 +44,9 @@ def add(subparsers: Any) -> None:
     for name in ("days", "customers", "merchants", "seed"):
         simulate.add_argument(f"--{name}", type=int, default=SAMPLE[name], help=f"[{SAMPLE[name]}]")
     simulate.set_defaults(command=_simulate)
+    docs = subparsers.add_parser("docs", help="Write the generated documents of a checkout anew.")
+    docs.add_argument("repository", type=Path, nargs="?", default=Path(), help="the checkout [here]")
+    docs.set_defaults(command=_docs)
 
 
 def _date(text: str) -> date:
@@ -104,6 +107,13 @@ def _execute(executions: list[Execution], options: argparse.Namespace) -> int:
             shown.stop()
         show = shown.trained if execution.workflow == "training" else shown.detected
         show(summaries, places, execution)
+    return 0
+
+
+def _docs(options: argparse.Namespace) -> int:
+    from fraudline.local.documents import write  # noqa: PLC0415
+
+    write(options.repository)
     return 0
 
 

@@ -1,0 +1,109 @@
+"""The documents that are written from the code: what each image's stages take, and what each feature is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fraudline.features.definitions import FEATURES, contract
+from fraudline.hosts import opt_ml
+from fraudline.stage import REQUIRED, Channel, Parameter, Stage
+from fraudline.stages import STAGES
+
+IMAGES = ("etl", "features", "train", "score")
+
+
+def documents() -> dict[Path, str]:
+    """Each generated document's text, by its path in the repository."""
+    pages = {Path("containers", image, "README.md"): _image(image) for image in IMAGES}
+    return {**pages, Path("docs", "features.md"): _features()}
+
+
+def write(repository: Path) -> None:
+    """Write them all."""
+    for path, text in documents().items():
+        (repository / path).parent.mkdir(parents=True, exist_ok=True)
+        (repository / path).write_text(text)
+
+
+def _image(image: str) -> str:
+    stages = [stage for stage in STAGES.values() if stage.image == image]
+    head = f"""# fraudline/{image}
+
+Written by `make docs` from `src/fraudline/stages.py`. Every stage also takes `--input CHANNEL=PLACE` and
+`--output CHANNEL=PLACE`, a folder or an `s3://` prefix, instead of the place in the table. Exit codes: 0 done,
+2 the input or a parameter is wrong, 1 ours.
+"""
+    return "\n".join([head, *(_stage(stage) for stage in stages)])
+
+
+def _stage(stage: Stage) -> str:
+    reads, writes = opt_ml.inputs(stage), opt_ml.outputs(stage)
+    channels = [
+        *(_channel_row("reads", channel, reads) for channel in stage.reads),
+        *(_channel_row("writes", channel, writes) for channel in stage.writes),
+    ]
+    if "summary" in writes:
+        channels.append(("writes", "`summary`", f"`{writes['summary']}`", "summary.json"))
+    parts = [
+        f"## {stage.name}\n",
+        f"{stage.says}\n",
+        f"    {_command(stage)}\n",
+        _table(("", "channel", "place", "holds"), channels),
+    ]
+    if stage.parameters:
+        rows = [_parameter_row(parameter) for parameter in stage.parameters]
+        parts.append(_table(("parameter", "unit", "default", "says"), rows))
+    return "\n".join(parts)
+
+
+def _command(stage: Stage) -> str:
+    required = [f"{parameter.option} 2026-02-01" for parameter in stage.parameters if parameter.default is REQUIRED]
+    mount, port = '-v "$PWD/ml:/opt/ml"', "-p 8080:8080 " if stage.host == "hosting" else ""
+    return " ".join([f"docker run --rm {port}{mount} fraudline/{stage.image}:dev {stage.name}", *required])
+
+
+def _channel_row(verb: str, channel: Channel, places: dict[str, str]) -> tuple[str, ...]:
+    notes = [channel.says, *(["optional"] if verb == "reads" and not channel.required else [])]
+    notes += ["published: never changes once written"] if channel.published else []
+    return verb, f"`{channel.name}`", f"`{places[channel.name]}`", "; ".join(notes)
+
+
+def _parameter_row(parameter: Parameter) -> tuple[str, ...]:
+    return f"`{parameter.option}`", parameter.unit, _default(parameter), parameter.says
+
+
+def _default(parameter: Parameter) -> str:
+    if parameter.default is REQUIRED:
+        return "**required**"
+    shown: Any = parameter.default
+    return f"`{str(shown).lower() if isinstance(shown, bool) else shown}`" if shown not in ("", None, ()) else ""
+
+
+def _features() -> str:
+    rows = [
+        (
+            f"`{feature.name}`",
+            feature.entity.replace("_", " "),
+            feature.unit,
+            feature.says[0].upper() + feature.says[1:],
+        )
+        for feature in FEATURES
+    ]
+    return f"""# The features
+
+Written by `make docs` from `src/fraudline/features/definitions.py`. Contract `{contract()}`.
+
+A feature of a transaction at second *t* of day *T* sees its customer's other transactions in [*t* - window, *t*):
+neither the row itself nor its same-second peers. A feature of a merchant or a category sees whole days,
+[*T* - delay - window, *T* - delay), and only labels that were known before *T*. Where there is nothing to compute
+from, a feature is null.
+
+{_table(("feature", "of the", "unit", "says"), rows)}"""
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = list(head)
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

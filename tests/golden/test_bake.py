@@ -1,0 +1,47 @@
+"""What docker buildx bake would build, word for word; it needs no engine to say so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY, GOLDEN = Path(__file__).parents[2], Path(__file__).with_name("bake.json")
+
+
+def printed(**variables: str) -> str:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("VERSION", "REGISTRY", "CA_BUNDLE")
+    }
+    command = ["docker", "buildx", "bake", "--print"]
+    ended = subprocess.run(
+        command, cwd=REPOSITORY, env=environment | variables, capture_output=True, text=True, check=True
+    )
+    return ended.stdout
+
+
+@pytest.mark.docker
+def test_the_bake_file_builds_what_it_did(request: pytest.FixtureRequest):
+    """A change here is a change of what is published: read it, then make golden."""
+    if request.config.getoption("--update-golden"):
+        GOLDEN.write_text(printed())
+    assert printed() == GOLDEN.read_text()
+
+
+@pytest.mark.docker
+def test_names_carry_the_registry_and_the_version():
+    text = printed(REGISTRY="registry.example/", VERSION="1.2.3")
+    for image in ("etl", "features", "train", "score"):
+        assert f'"registry.example/fraudline/{image}:1.2.3"' in text
+
+
+@pytest.mark.docker
+def test_a_certificate_bundle_is_a_secret_and_never_an_argument(tmp_path: Path):
+    """An argument would be written into the image's history."""
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_text("")
+    text = printed(CA_BUNDLE=str(bundle))
+    assert f"id=ca,src={bundle}" in text
+    assert text.count(str(bundle)) == text.count(f"id=ca,src={bundle}")

@@ -1,0 +1,177 @@
+"""The images themselves: what is in them, what is not, and as whom they run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from fraudline import __version__
+from fraudline.local.documents import IMAGES
+from fraudline.simulate import simulate
+from fraudline.stages import STAGES
+from tests.artifacts import write_artifact
+
+pytestmark = pytest.mark.docker
+
+MB = 1_000_000
+SIZES = {"etl": 350, "features": 410, "train": 620, "score": 630}
+LOCKED_DOWN = ["--read-only", "--cap-drop", "ALL", "--network", "none"]
+HEAVY = {
+    "polars": set(IMAGES),
+    "boto3": set(IMAGES),
+    "numpy": {"features", "train", "score"},
+    "xgboost": {"train", "score"},
+    "sklearn": {"train"},
+    "uvicorn": {"score"},
+    "reportlab": {"score"},
+    "pyspark": set(),
+    "pip": set(),
+    "rich": set(),
+}
+
+
+def docker(*arguments: str, fails: bool = False) -> str:
+    ended = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert (ended.returncode != 0) == fails, ended.stderr
+    return ended.stdout + ended.stderr
+
+
+@pytest.fixture(params=IMAGES)
+def image(request: pytest.FixtureRequest) -> str:
+    return f"fraudline/{request.param}:dev"
+
+
+def short(image: str) -> str:
+    return image.removeprefix("fraudline/").removesuffix(":dev")
+
+
+def inspect(image: str) -> dict:
+    return json.loads(docker("image", "inspect", image))[0]
+
+
+def test_an_image_is_no_larger_than_it_need_be(image: str):
+    assert inspect(image)["Size"] <= SIZES[short(image)] * MB
+
+
+def test_what_all_share_is_in_the_same_layers():
+    """Pulled once on a machine that runs the whole line."""
+    layers = [inspect(f"fraudline/{name}:dev")["RootFS"]["Layers"] for name in IMAGES]
+    assert len({tuple(own[:4]) for own in layers}) == 1
+
+
+def test_every_image_starts_with_the_same_command_as_root_for_one_platform(image: str):
+    described = inspect(image)
+    assert described["Config"]["Entrypoint"] == ["fraudline"]
+    assert not described["Config"]["Cmd"]
+    assert described["Config"]["User"] in ("", "root")
+    assert (described["Os"], described["Architecture"]) == ("linux", "amd64")
+    assert described["Config"]["Labels"]["org.opencontainers.image.title"] == f"fraudline/{short(image)}"
+
+
+@pytest.mark.parametrize("user", ["0", "12345:54321"])
+def test_the_command_runs_as_anybody_with_no_rights_at_all(image: str, user: str):
+    assert docker("run", "--rm", *LOCKED_DOWN, "--user", user, image, "--version").strip() == __version__
+
+
+def test_an_image_has_its_own_rooms_libraries_and_no_others(image: str):
+    """Extras are strict: what an image need not have can't be exploited, and need not be pulled."""
+    script = f"import importlib.util as u; print([n for n in {list(HEAVY)} if u.find_spec(n)])"
+    there = docker("run", "--rm", "--network", "none", "--entrypoint", "python3", image, "-c", script)
+    expected = [name for name, images in HEAVY.items() if short(image) in images]
+    assert there.strip() == str(expected)
+
+
+def test_nothing_to_build_with_no_caches_and_nothing_below_opt_ml(image: str):
+    script = (
+        "command -v gcc cc pip pip3 git curl; find /opt/ml /root/.cache /var/lib/apt/lists -type f 2>/dev/null; true"
+    )
+    assert docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", script).strip() == ""
+
+
+def test_bytecode_is_compiled_in(image: str):
+    """A start must not compile, and a read-only file system could not keep it."""
+    script = (
+        "import importlib.util as u, fraudline.cli, polars, boto3, pathlib\n"
+        "print(all(pathlib.Path(u.cache_from_source(m.__file__)).exists() for m in (fraudline.cli, polars, boto3)))"
+    )
+    shown = docker("run", "--rm", "--network", "none", "--entrypoint", "python3", image, "-c", script)
+    assert shown.strip() == "True"
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ml") / "processing" / "input"
+    simulate(folder, start=date(2026, 1, 1), days=10, customers=50, merchants=60, seed=2)
+    (folder / "labeled").rename(folder / "labels")
+    return folder
+
+
+@pytest.mark.parametrize("user", ["0", "12345:54321"])
+def test_a_stage_runs_over_the_folders_that_processing_mounts(raw: Path, tmp_path: Path, user: str):
+    output = tmp_path / "output"
+    output.mkdir()
+    output.chmod(0o777)
+    mounts = ["-v", f"{raw}:/opt/ml/processing/input:ro", "-v", f"{output}:/opt/ml/processing/output"]
+    docker("run", "--rm", *LOCKED_DOWN, "--user", user, *mounts, "fraudline/etl:dev", "etl", "--as-of", "2026-01-10")
+    summary = json.loads((output / "summary" / "summary.json").read_text())
+    assert summary["date"] == "2026-01-09"
+    assert {path.name for path in output.iterdir()} == {"transactions", "rejected", "labels", "summary"}
+    docker(
+        "run",
+        "--rm",
+        "-v",
+        f"{output}:/o",
+        "--entrypoint",
+        "rm",
+        "fraudline/etl:dev",
+        "-rf",
+        *(f"/o/{path.name}" for path in output.iterdir()),
+    )
+
+
+def test_wrong_input_ends_with_2_and_leaves_the_message_outside(tmp_path: Path):
+    for folder in ("processing/input", "output"):
+        (tmp_path / folder).mkdir(parents=True)
+    run = ["docker", "run", "--rm", "-v", f"{tmp_path}:/opt/ml", "fraudline/etl:dev", "etl", "--as-of", "2026-01-10"]
+    ended = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert (tmp_path / "output" / "message").read_text().startswith("channel 'raw': nothing at '/opt/ml/processing")
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_each_stages_help_is_in_its_image(stage):
+    shown = docker("run", "--rm", "--network", "none", f"fraudline/{stage.image}:dev", stage.name, "--help")
+    assert all(parameter.option in shown for parameter in stage.parameters)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A server started as hosting starts it (docker run IMAGE serve), its name and address."""
+    mount = ["-v", f"{write_artifact(tmp_path)}:/opt/ml/model:ro", "-p", "127.0.0.1::8080"]
+    name = docker("run", "-d", *mount, "fraudline/score:dev", "serve").strip()
+    port = docker("port", name, "8080/tcp").split(":")[-1].strip()
+    yield name, f"http://127.0.0.1:{port}"
+    docker("rm", "-f", name)
+
+
+def test_the_server_answers_ping_and_invocations_and_stops_when_told(served: tuple[str, str]):
+    name, address = served
+    for _ in range(200):
+        try:
+            assert urllib.request.urlopen(f"{address}/ping", timeout=2).status == 200
+            break
+        except OSError:
+            time.sleep(0.1)
+    body = json.dumps({"instances": [{"features": [1.0, 2.0, 3.0]}]}).encode()
+    request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "application/json"})
+    answer = json.loads(urllib.request.urlopen(request, timeout=5).read())
+    assert 0 < answer["predictions"][0]["fraud_score"] < 1
+    docker("stop", "--time", "20", name)
+    assert json.loads(docker("inspect", name))[0]["State"]["ExitCode"] in (0, 143)

@@ -1,0 +1,17 @@
+"""Generated documents tell what the code says today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fraudline.local.documents import documents
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("path", "text"), documents().items(), ids=str)
+def test_a_generated_document_is_current(path: Path, text: str):
+    """Run make docs where this fails."""
+    assert (REPOSITORY / path).read_text() == text
