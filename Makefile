@@ -6,6 +6,8 @@ SHELL := bash
 PYTHON ?= python3
 RUNNER ?= process
 DATA ?=
+# Further options of the command, such as ARGS='--set column=merchant=TERMINAL_ID'.
+ARGS ?=
 VERSION ?= dev
 # An engine listens where the client looks by itself, unless the environment says otherwise.
 export VERSION
@@ -37,7 +39,7 @@ $(SETUP): pyproject.toml requirements-dev.txt
 
 .PHONY: run
 run: $(SETUP) $(if $(filter docker,$(RUNNER)),images) ## train, deploy here and score a day [DATA=folder] [RUNNER=docker]
-	$(BIN)/fraudline demo --in $(RUNNER) --version $(VERSION) $(if $(DATA),--data $(DATA))
+	$(BIN)/fraudline demo --in $(RUNNER) --version $(VERSION) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
 test: $(SETUP) ## every test; those of the images need a Docker engine
@@ -60,7 +62,7 @@ images: ## build the four stage images
 
 .PHONY: bench
 bench: $(SETUP) ## both workflows measured: seconds, CPU and memory a stage, and the quality [DATA=folder]
-	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: docs
 docs: $(SETUP) ## write the generated documents anew

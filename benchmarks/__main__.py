@@ -1,8 +1,8 @@
 """Both workflows over some data, measured stage by stage, and how good the scores were.
 
-    python -m benchmarks [--data FOLDER] [--days 7]
+    python -m benchmarks [--data FOLDER] [--last DATE] [--days 7]
 
-trains as of a week before the data's last day, scores the days up to it one after another, each stage in
+trains as of the first of some days, the data's last unless told, and scores them one after another, each stage in
 a process of its own, and prints Markdown. Seconds, CPU and peak memory are the stage's own account at its end.
 """
 
@@ -26,13 +26,15 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with raw/ and labeled/ [made up]")
-    parser.add_argument("--days", type=int, default=7, help="days to score, the data's last among them [7]")
+    parser.add_argument("--last", type=date.fromisoformat, help="last day to score [the data's last]")
+    parser.add_argument("--days", type=int, default=7, help="how many days to score [7]")
     options = parser.parse_args()
     with TemporaryDirectory() as scratch:
         data, root = options.data or Path(scratch, "data"), Path(scratch, "root")
         if options.data is None:
             simulate(data, **SAMPLE)  # type: ignore[arg-type]
-        last = date.fromisoformat(max(path.name for path in (data / "raw").glob("????-??-??")))
+        days = (path.name for path in (data / "raw").glob("????-??-??"))
+        last = options.last or date.fromisoformat(max(days))
         first = last - timedelta(days=options.days - 1)
         measured = _run(Execution("training", first), data, root)
         for number in range(options.days):

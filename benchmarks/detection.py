@@ -48,9 +48,10 @@ def _line(name: str, scored: pl.DataFrame) -> str:
     labels, margins = scored.get_column("is_fraud").to_numpy(), scored.get_column("margin").to_numpy()
     cards = CardRanking(scored.get_column("customer_id"), scored.get_column("day"), labels, margins)
     alerts = scored.filter(pl.col("fraud_score") > 0.8)
-    right, mean = alerts.get_column("is_fraud").mean(), alerts.get_column("fraud_score").mean()
+    worth_of = alerts.select("is_fraud", "fraud_score").to_numpy()
+    right, mean = worth_of.mean(axis=0) if len(worth_of) else (0.0, 0.0)
     quality = f"{average_precision(labels, margins):.3f} | {cards.precision(100):.3f}"
-    worth = f"{alerts.height:,} | {right or 0:.1%} | {mean or 0:.3f}"
+    worth = f"{alerts.height:,} | {right:.1%} | {mean:.3f}"
     return f"| {name} | {scored.height:,} | {labels.sum():,} | {quality} | {worth} |"
 
 

@@ -116,6 +116,15 @@ def test_a_published_channel_keeps_its_content_unless_told_to_replace_it(place: 
     assert_frame_equal(read(place, "kept"), ROWS.head(2))
 
 
+def test_a_refused_publication_leaves_every_other_output_as_it_was(place: str):
+    """Half of a stage's outputs from one run and half from another would be worse than none."""
+    run(place, ROWS)
+    with pytest.raises(InputError):
+        run(place, ROWS.head(2), execution="two")
+    assert_frame_equal(read(place, "Copy/copied"), ROWS)
+    assert summary(place) == {"record_count": 3}
+
+
 def test_a_missing_column_is_named_with_what_there_is(tmp_path: Path):
     pl.DataFrame({"y": [1]}).write_parquet(tmp_path / "part-0.parquet")
     with (

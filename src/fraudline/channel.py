@@ -20,9 +20,8 @@ import polars as pl
 from fraudline import s3
 from fraudline.errors import InputError
 from fraudline.schema import Schema
-from fraudline.stage import Stage, Summary
+from fraudline.stage import SUMMARY, Stage, Summary
 
-SUMMARY = "summary"
 SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
 POINTER_FILE = "current.json"
@@ -153,19 +152,20 @@ class Channels:
             self.output(name)  # an output without rows is an empty folder, not a missing one
         if self.destination(SUMMARY):
             self.write_json(SUMMARY, SUMMARY_FILE, summary)
+        published = [name for name, channel in self._writes.items() if channel.published]
+        unchanged = [name for name in published if not replace and self._is_published(name)]
+        if self.destination(SUMMARY):
             self._withdraw_summary()
         for name, staged in self._staged.items():
-            channel = self._writes.get(name)
-            if channel and channel.published and self._is_published(name, staged, replace=replace):
-                continue
-            self._place(name, staged)
+            if name not in unchanged:
+                self._place(name, staged)
 
-    def _is_published(self, name: str, staged: Path, *, replace: bool) -> bool:
+    def _is_published(self, name: str) -> bool:
         location = self.destination(name)
         text = s3.read(location, MANIFEST_FILE) if s3.is_uri(location) else _text(Path(location, MANIFEST_FILE))
-        if text is None or replace:
+        if text is None:
             return False
-        old, new = json.loads(text), json.loads((staged / MANIFEST_FILE).read_text())
+        old, new = json.loads(text), json.loads((self._staged[name] / MANIFEST_FILE).read_text())
         if old["content"] == new["content"]:
             return True
         raise InputError(

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 Summary = dict[str, Any]
 REQUIRED = object()
 
+# The output that every stage has beside its channels: the prefix that they lie below.
+SUMMARY = "summary"
+
 
 @dataclass(frozen=True)
 class Channel:

@@ -65,6 +65,7 @@ def test_an_error_of_ours_ends_with_1_and_says_what_it_was(root: Path, monkeypat
         (["--as-of", "2026-02-01", "--max-rejected", "7"], "expected a number from 0.0 to 1.0"),
         (["--as-of", "2026-02-01", "--colour", "red"], "unrecognized arguments: --colour red"),
         (["--as-of", "2026-02-01", "--column", "merchant"], "expected OURS=THEIRS"),
+        (["--as-of", "2026-02-01", "--input", "rwa=/somewhere"], "--input rwa=…: there is no such channel"),
     ],
 )
 def test_a_wrong_parameter_ends_with_2_and_is_named(root: Path, arguments: list[str], says: str):

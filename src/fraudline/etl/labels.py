@@ -48,6 +48,10 @@ def _read_file(path: object, channels: Channels) -> pl.LazyFrame:
     for column in ("transaction_id", "is_fraud"):
         if column not in schema:
             raise InputError(f"channel 'labels': {path} has no column '{column}'; it has {', '.join(schema)}")
+    if schema["is_fraud"].base_type() not in (pl.Boolean, *pl.datatypes.group.INTEGER_DTYPES):
+        raise InputError(
+            f"channel 'labels': {path}: column 'is_fraud' must be 0 or 1, got {schema['is_fraud']}; write it so"
+        )
     labeled_at = pl.lit(None, pl.Datetime("us", "UTC"))
     if "labeled_at" in schema:
         if not isinstance(schema["labeled_at"], pl.Datetime):

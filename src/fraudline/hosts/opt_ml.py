@@ -6,9 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from fraudline.channel import SUMMARY
 from fraudline.errors import InputError
-from fraudline.stage import Stage
+from fraudline.stage import SUMMARY, Stage
 
 ROOT_VARIABLE = "FRAUDLINE_ML_ROOT"
 MESSAGE_BYTES = 1024

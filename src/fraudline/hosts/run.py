@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from fraudline.errors import InputError
 from fraudline.hosts import opt_ml, parameters
-from fraudline.stage import Channel, Stage, Summary
+from fraudline.stage import SUMMARY, Channel, Stage, Summary
 
 _log = logging.getLogger(__name__)
 
@@ -40,13 +40,21 @@ def _run(stage: Stage, options: argparse.Namespace) -> Summary:
     from fraudline.channel import Channels  # noqa: PLC0415 - polars takes longer than --help may
 
     given = {name: value for name, value in vars(options).items() if value is not None}
-    inputs = opt_ml.inputs(stage) | dict(given.pop("input", []))
-    outputs = opt_ml.outputs(stage) | dict(given.pop("output", []))
+    inputs = opt_ml.inputs(stage) | _places("--input", given, {channel.name for channel in stage.reads})
+    outputs = opt_ml.outputs(stage) | _places("--output", given, {*(channel.name for channel in stage.writes), SUMMARY})
     values = parameters.parse(stage, opt_ml.hyperparameters(stage) | given)
     with Channels(stage, inputs, outputs) as channels:
         summary = stage.run(channels, **values)
         channels.commit(summary, replace=values.get("replace", False))
     return summary
+
+
+def _places(option: str, given: dict[str, Any], known: set[str]) -> dict[str, str]:
+    places: dict[str, str] = dict(given.pop(option.removeprefix("--"), []))
+    for name in places:
+        if name not in known:
+            raise InputError(f"{option} {name}=…: there is no such channel; there are {', '.join(sorted(known))}")
+    return places
 
 
 def _measured(stage: Stage, summary: Summary, started: float) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""Training: an artifact that knows itself, for each algorithm, the same for the same seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from fraudline.channel import Channels
+from fraudline.errors import InputError
+from fraudline.schema import FEATURE_KEYS
+from fraudline.stages import STAGES
+from fraudline.train.calibration import platt
+from fraudline.train.metrics import average_precision
+from fraudline.train.model import Model, load
+from tests.running import run_stage
+
+NAMES = ["amount", "velocity_1h"]
+RANDOM = np.random.default_rng(9)
+
+
+def features(folder: Path, first: str, end: str, rows: int, contract: str = "abc") -> Path:
+    folder.mkdir(parents=True)
+    values = RANDOM.normal(size=(rows, 2)).astype(np.float32)
+    labels = (values.sum(axis=1) + RANDOM.normal(size=rows) > 2.5).astype(np.int8)
+    seconds = np.sort(RANDOM.integers(0, 20 * 86_400, rows)) + 1_767_225_600
+    table = pl.DataFrame(
+        {
+            "transaction_id": [f"{first}-{number}" for number in range(rows)],
+            "customer_id": [f"c{number % 50}" for number in range(rows)],
+            "timestamp": pl.Series(seconds).cast(pl.Int64),
+            NAMES[0]: values[:, 0],
+            NAMES[1]: values[:, 1],
+            "is_fraud": labels,
+        }
+    ).with_columns(pl.from_epoch("timestamp").dt.replace_time_zone("UTC").cast(FEATURE_KEYS["timestamp"]))
+    table.write_parquet(folder / "part-0.parquet")
+    described = {"contract": contract, "features": NAMES, "first": first, "end": end}
+    (folder / "contract.json").write_text(json.dumps(described))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("features")
+    return {
+        "train": features(root / "train", "2026-01-01", "2026-01-21", 4000),
+        "validation": features(root / "validation", "2026-01-28", "2026-02-10", 2000),
+        "test": features(root / "test", "2026-02-17", "2026-02-24", 2000),
+    }
+
+
+def train(inputs: dict[str, Path], folder: Path, **texts: object) -> Model:
+    channels = {name: inputs[name] for name in ("train", "validation")}
+    run_stage("train", channels, {"model": folder}, as_of="2026-03-03", rounds=40, **texts)
+    with Channels(STAGES["serve"], {"model": str(folder)}, {}) as opened:
+        return load(opened)
+
+
+def evaluate(inputs: dict[str, Path], model: Path, champion: Path, folder: Path) -> dict:
+    channels = {"model": model, "test": inputs["test"], "champion": champion}
+    return run_stage("evaluate-model", channels, {"evaluation": folder}, as_of="2026-03-03", samples=50)
+
+
+@pytest.mark.parametrize("algorithm", ["xgboost", "random-forest"])
+def test_each_algorithm_learns_and_the_artifact_reproduces_its_probes(inputs, tmp_path: Path, algorithm: str):
+    model = train(inputs, tmp_path, algorithm=algorithm)
+    table = pl.read_parquet(inputs["test"] / "*.parquet")
+    margins = model.margins(table.select(NAMES).to_numpy().astype(np.float32))
+    assert average_precision(table.get_column("is_fraud").to_numpy(), margins) > 0.4
+    probes = json.loads((tmp_path / "probes.json").read_text())
+    assert len(probes["rows"]) == len(probes["scores"]) == 100
+    assert model.manifest["train"]["end"] == "2026-01-21"
+    assert not list(tmp_path.glob("*.pkl"))
+
+
+def test_the_same_seed_gives_the_same_bytes(inputs, tmp_path: Path):
+    """Otherwise nobody could check what was deployed."""
+    for name in ("one", "two"):
+        train(inputs, tmp_path / name)
+    for file in ("model.ubj", "manifest.json", "probes.json", "summary.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_an_unknown_algorithm_is_refused(inputs, tmp_path: Path):
+    with pytest.raises(InputError, match="must be xgboost or random-forest, got 'magic'"):
+        train(inputs, tmp_path, algorithm="magic")
+
+
+def test_margins_that_do_not_rise_with_fraud_are_no_model():
+    margins = RANDOM.normal(size=500).astype(np.float32)
+    with pytest.raises(InputError, match="frauds do not score above the rest"):
+        platt(margins, (margins < -1).astype(np.int8))
+
+
+def test_the_first_model_is_judged_by_floors_alone_and_equals_itself_as_champion(inputs, tmp_path: Path):
+    train(inputs, tmp_path / "model")
+    champion = tmp_path / "champion"
+    champion.mkdir()
+    pointer = champion / "current.json"
+    pointer.write_text('{"champion": null}')
+    alone = evaluate(inputs, tmp_path / "model", champion, tmp_path / "evaluation")
+    assert alone["deploy_recommended"]
+    assert alone["comparison"] is None
+    train(inputs, champion / "v2026-03-03")
+    pointer.write_text('{"champion": {"model_version": "v2026-03-03"}}')
+    itself = evaluate(inputs, tmp_path / "model", champion, tmp_path / "evaluation")
+    assert itself["comparison"]["average_precision"]["difference"] == 0
+    assert itself["deploy_recommended"]
+    assert len(itself["exit_message"].encode()) <= 1024
+
+
+def test_a_champion_that_saw_the_test_window_is_refused_as_a_judge(inputs, tmp_path: Path):
+    """It would win on days it has learned by heart."""
+    train(inputs, tmp_path / "model")
+    later = {"train": inputs["train"], "validation": features(tmp_path / "late", "2026-02-10", "2026-02-20", 2000)}
+    champion = tmp_path / "champion"
+    train(later, champion / "v2026-03-03")
+    (champion / "current.json").write_text('{"champion": {"model_version": "v2026-03-03"}}')
+    judged = evaluate(inputs, tmp_path / "model", champion, tmp_path / "evaluation")
+    assert not judged["deploy_recommended"]
+    assert "trained on days up to 2026-02-20, and the test window begins on 2026-02-17" in judged["reasons"][0]
+
+
+def test_features_of_another_contract_are_refused(inputs, tmp_path: Path):
+    train(inputs, tmp_path / "model")
+    (tmp_path / "current.json").write_text('{"champion": null}')
+    other = inputs | {"test": features(tmp_path / "test", "2026-02-17", "2026-02-24", 500, contract="xyz")}
+    with pytest.raises(InputError, match="of feature contract abc, the test window of xyz"):
+        evaluate(other, tmp_path / "model", tmp_path, tmp_path / "evaluation")
