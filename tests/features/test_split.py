@@ -1,0 +1,38 @@
+"""The split: by time, a label delay between its parts, as training could have known on its day."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fraudline.errors import InputError
+from fraudline.features.split import split
+
+AS_OF = date(2026, 6, 1)
+
+
+@given(
+    days=st.integers(70, 400),
+    delay=st.integers(0, 10),
+    warmup=st.integers(0, 14),
+    test=st.integers(1, 10),
+    share=st.floats(0.1, 0.5),
+)
+def test_parts_follow_one_another_a_delay_apart(days: int, delay: int, warmup: int, test: int, share: float):
+    """A label of the last day of one part must be known before the first day of the next begins."""
+    first, gap = AS_OF - timedelta(days=days), timedelta(days=delay)
+    parts = split(first, AS_OF, delay=delay, warmup=warmup, test=test, validation_share=share)
+    assert parts.train.first == first + timedelta(days=warmup)
+    assert parts.train.end + gap == parts.validation.first
+    assert parts.validation.end + gap == parts.test.first
+    assert parts.test.end + gap == AS_OF
+    assert (parts.test.end - parts.test.first).days == test
+    assert all(part.first < part.end for part in (parts.train, parts.validation, parts.test))
+
+
+def test_too_few_days_are_refused_with_what_is_needed():
+    with pytest.raises(InputError, match="30 days before 2026-06-01 are too few: 14 to warm up"):
+        split(AS_OF - timedelta(days=30), AS_OF, delay=7, warmup=14, test=7, validation_share=0.2)
