@@ -17,9 +17,11 @@ export CA_BUNDLE ?= $(SSL_CERT_FILE)
 BIN := .venv/bin
 UV := $(BIN)/uv
 SETUP := .venv/.set-up
-LOCK := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header \
-	--only-binary :all: --python-platform x86_64-manylinux_2_28
-SHARED = $(shell grep -oE '^[a-z0-9-]+' containers/base/requirements.txt)
+COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
+# $(call lock,EXTRA,FILE,FILES BELOW): what a layer below holds, no layer above installs again.
+lock = $(COMPILE) --extra $(1) -o containers/$(2) --only-binary :all: --no-emit-package fraudline \
+	--python-version 3.13 --python-platform x86_64-manylinux_2_28 $(3:%=--constraint containers/%) \
+	$$(cat /dev/null $(3:%=containers/%) | grep -oE '^[a-z0-9-]+' | sed 's/^/--no-emit-package /')
 
 .PHONY: help
 help: ## list what there is
@@ -28,11 +30,13 @@ help: ## list what there is
 .PHONY: setup
 setup: $(SETUP) ## make .venv with all that development needs
 
-$(SETUP): pyproject.toml requirements-dev.txt
+$(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed, got $$($(PYTHON) --version); name one with make PYTHON=..." >&2; exit 2; }
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	[ -x $(UV) ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(SETUP): $(UV) pyproject.toml requirements-dev.txt
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
@@ -55,6 +59,7 @@ lint: $(SETUP) ## style, types, the direction of imports, scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/shellcheck .ci/run .ci/engine containers/base/install
+	$(BIN)/hadolint containers/*/Dockerfile
 
 .PHONY: images
 images: ## build the four stage images
@@ -81,13 +86,13 @@ verify: $(SETUP) ## what takes long: the whole of some real data [DATA=folder]
 	FRAUDLINE_DATA='$(DATA)' $(BIN)/pytest -m slow
 
 .PHONY: lock
-lock: $(SETUP) ## pin every dependency anew
-	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header pyproject.toml --extra dev --no-emit-package fraudline -o requirements-dev.txt
-	$(LOCK) --python-version 3.13 pyproject.toml --extra etl -o containers/base/requirements.txt
+lock: $(UV) ## pin every dependency anew
+	$(COMPILE) --extra dev -o requirements-dev.txt --no-emit-package fraudline --universal --python-version 3.11
+	$(call lock,etl,base/requirements.txt,)
+	$(call lock,features,base/arrays.txt,base/requirements.txt)
+	$(call lock,forest,base/forest.txt,base/requirements.txt base/arrays.txt)
 	for image in etl features train score; do \
-		$(LOCK) --python-version 3.13 pyproject.toml --extra $$image --constraint containers/base/requirements.txt \
-			$(SHARED:%=--no-emit-package %) -o containers/$$image/requirements.txt; \
+		$(call lock,$$image,$$image/requirements.txt,base/requirements.txt base/arrays.txt base/forest.txt); \
 	done
 
 .PHONY: clean

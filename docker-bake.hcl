@@ -23,6 +23,11 @@ function "tag" {
   result = "${REGISTRY}fraudline/${image}:${VERSION}"
 }
 
+function "starts_from" {
+  params = [image]
+  result = { etl = "runtime", features = "arrays", train = "forest", score = "forest" }[image]
+}
+
 group "default" {
   targets = ["stage"]
 }
@@ -35,25 +40,26 @@ target "_common" {
   args      = { BASE_IMAGE = BASE_IMAGE, VERSION = VERSION }
 }
 
+# What the stage images start from and install with: targets of one Dockerfile, none of them published.
 target "base" {
+  name     = base
   inherits = ["_common"]
-  output   = ["type=cacheonly"]
+  matrix   = { base = ["runtime", "arrays", "forest", "install"] }
   context  = "containers/base"
-  target   = "runtime"
-}
-
-target "install" {
-  inherits = ["_common"]
+  target   = base
   output   = ["type=cacheonly"]
-  context  = "containers/base"
-  target   = "install"
 }
 
 target "stage" {
-  name       = image
-  inherits   = ["_common"]
-  matrix     = { image = ["etl", "features", "train", "score"] }
+  name     = image
+  inherits = ["_common"]
+  matrix = {
+    image = ["etl", "features", "train", "score"]
+  }
   dockerfile = "containers/${image}/Dockerfile"
-  contexts   = { base = "target:base", install = "target:install" }
-  tags       = [tag(image)]
+  contexts = {
+    base    = "target:${starts_from(image)}"
+    install = "target:install"
+  }
+  tags = [tag(image)]
 }
