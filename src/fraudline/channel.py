@@ -45,6 +45,9 @@ class Channels:
         self._staged: dict[str, Path] = {}
 
     def __enter__(self) -> Channels:
+        for name in self._writes:
+            if self.destination(name):
+                self.output(name)  # one that can't be written is told before hours of work, not after
         return self
 
     def __exit__(self, *_: object) -> None:
