@@ -85,7 +85,7 @@ class Channels:
 
     def files(self, name: str, pattern: str = "*.parquet") -> list[Path]:
         """An input's files in any depth, in the order of their names."""
-        files = sorted(self.folder(name).rglob(pattern))
+        files = sorted(path for path in self.folder(name).rglob(pattern) if _PARTIAL not in path.parts)
         if not files:
             raise InputError(f"channel '{name}': no {pattern} in '{self.location(name)}'; check what wrote it")
         return files

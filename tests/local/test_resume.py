@@ -162,11 +162,14 @@ def fresh(workflow: str, whole: Path, root: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
-    ("workflow", "stage"),
-    [("training", stage) for stage in ("train", "evaluate-model", "deploy-model")]
-    + [("daily", step.stage.name) for step in DAILY],
-)
+def kills() -> list[Any]:
+    """Every stage; those in the middle of a workflow take long and show little more."""
+    always = ("train", "deploy-model", "etl", "fraud-scoring", "alert-and-store")
+    stages = [(workflow, name) for workflow in STEPS for name in names(workflow)]
+    return [pytest.param(*both, marks=() if both[1] in always else pytest.mark.slow) for both in stages]
+
+
+@pytest.mark.parametrize(("workflow", "stage"), kills())
 def test_killed_in_any_stage_a_rerun_ends_equal(workflow: str, stage: str, data: Path, whole: Path, tmp_path: Path):
     root = fresh(workflow, whole, tmp_path / "root")
     killed_in(stage, workflow, data, root, lambda pid: os.killpg(pid, signal.SIGKILL))
