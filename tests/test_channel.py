@@ -166,12 +166,12 @@ class KilledError(BaseException):
 
 def kill_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Die before the change of a place that comes after so many."""
-    left = iter(range(count))
+    left, rmtree = iter(range(count)), shutil.rmtree
 
     def dying(change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(*arguments: Any, **named: Any) -> Any:
-            in_scratch = "/fraudline-" in str(arguments[0])  # which goes with the machine
-            if not in_scratch and next(left, None) is None:
+            scratch = change is rmtree and "/fraudline-" in str(arguments[0])  # goes with the machine
+            if not scratch and next(left, None) is None:
                 raise KilledError
             return change(*arguments, **named)
 
