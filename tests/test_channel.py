@@ -182,7 +182,7 @@ def kill_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if s3._client.cache_info().currsize:
         for name in ("upload_file", "delete_object"):
             monkeypatch.setattr(s3._client(), name, dying(getattr(s3._client(), name)))
-    monkeypatch.setattr(Channels, "__exit__", lambda *_: None)
+    monkeypatch.setattr(Channels, "__exit__", lambda self, *_: self._scratch and self._scratch.cleanup())
 
 
 def everything(place: str) -> dict[str, object]:
