@@ -314,7 +314,6 @@ def test_told_to_stop_a_training_saves_the_trees_it_has(training: Path):
 
 def test_every_stage_obeys_sigterm_as_a_containers_first_process():
     """The kernel spares a first process that has no handler, and SIGKILL would come in its place."""
-    tmp_path.chmod(0o755)
     slow = ("--cpus", "0.05")  # its libraries take seconds to import
     names = {stage: started(*slow, jobs.image(stage), stage) for stage in STAGES}
     try:
