@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -217,3 +219,19 @@ def test_the_smallest_world_works(tmp_path):
     assert min(heights) == 0
     assert sum(heights) == simulation.transactions
     assert all(pl.read_parquet_schema(file) == TRANSACTIONS for file in files)
+
+
+def peak(folder: Path, days: int) -> int:
+    """Peak memory of a process that makes so many days up, in MB."""
+    script = (
+        "import resource, sys; from pathlib import Path; from datetime import date\n"
+        "from fraudline.simulate import simulate\n"
+        f"simulate(Path(sys.argv[1]), start=date(2026, 1, 1), days={days}, customers=6000, merchants=500, seed=1)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    return int(subprocess.run([sys.executable, "-c", script, folder], check=True, capture_output=True).stdout)
+
+
+def test_memory_does_not_grow_with_the_days(tmp_path: Path):
+    """Ten million rows must fit where a hundred thousand do: each day is written before the next is made."""
+    assert peak(tmp_path / "long", 80) < 1.3 * peak(tmp_path / "short", 10)
