@@ -35,7 +35,7 @@ group "default" {
 # SageMaker and Lambda refuse image indexes: one platform, and no attestation inside.
 target "_common" {
   platforms = ["linux/amd64"]
-  attest    = []
+  attest    = ["type=provenance,disabled=true", "type=sbom,disabled=true"]
   secret    = CA_BUNDLE == "" ? [] : ["id=ca,src=${CA_BUNDLE}"]
   args      = { BASE_IMAGE = BASE_IMAGE, VERSION = VERSION }
 }

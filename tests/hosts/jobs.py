@@ -14,6 +14,8 @@ from typing import Any
 from fraudline.hosts import opt_ml
 from fraudline.stages import STAGES
 
+VERSION = os.environ.get("VERSION", "dev")
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -58,4 +60,10 @@ def run(carrier: str, stage: str, ml: Path, *arguments: str, options: Sequence[s
 
 
 def image(stage: str) -> str:
-    return f"fraudline/{STAGES[stage].image}:dev"
+    """The image of a stage."""
+    return tagged(STAGES[stage].image)
+
+
+def tagged(image: str) -> str:
+    """An image as it is about to be published, or as it is while it is developed."""
+    return f"fraudline/{image}:{VERSION}"

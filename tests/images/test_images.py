@@ -17,6 +17,7 @@ from fraudline.local.documents import IMAGES
 from fraudline.simulate import simulate
 from fraudline.stages import STAGES
 from tests.artifacts import write_artifact
+from tests.hosts import jobs
 
 pytestmark = pytest.mark.docker
 
@@ -45,11 +46,11 @@ def docker(*arguments: str, fails: bool = False) -> str:
 
 @pytest.fixture(params=IMAGES)
 def image(request: pytest.FixtureRequest) -> str:
-    return f"fraudline/{request.param}:dev"
+    return jobs.tagged(request.param)
 
 
 def short(image: str) -> str:
-    return image.removeprefix("fraudline/").removesuffix(":dev")
+    return image.removeprefix("fraudline/").removesuffix(f":{jobs.VERSION}")
 
 
 def inspect(image: str) -> dict:
@@ -62,7 +63,7 @@ def test_an_image_is_no_larger_than_it_need_be(image: str):
 
 def test_what_several_need_is_in_the_same_layers():
     """Pulled once on a machine that runs the whole line: an archive of all four holds each layer once."""
-    images = [f"fraudline/{name}:dev" for name in IMAGES]
+    images = [jobs.tagged(name) for name in IMAGES]
     with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saved:
         assert saved.stdout is not None
         size = sum(map(len, iter(lambda: saved.stdout.read(1 << 20), b"")))
@@ -122,7 +123,7 @@ def test_a_stage_runs_over_the_folders_that_processing_mounts(raw: Path, tmp_pat
     output.mkdir()
     output.chmod(0o777)
     mounts = ["-v", f"{raw}:/opt/ml/processing/input:ro", "-v", f"{output}:/opt/ml/processing/output"]
-    docker("run", "--rm", *LOCKED_DOWN, "--user", user, *mounts, "fraudline/etl:dev", "etl", "--as-of", "2026-01-10")
+    docker("run", "--rm", *LOCKED_DOWN, "--user", user, *mounts, jobs.tagged("etl"), "etl", "--as-of", "2026-01-10")
     summary = json.loads((output / "summary" / "summary.json").read_text())
     assert summary["date"] == "2026-01-09"
     assert {path.name for path in output.iterdir()} == {"transactions", "rejected", "labels", "summary"}
@@ -133,7 +134,7 @@ def test_a_stage_runs_over_the_folders_that_processing_mounts(raw: Path, tmp_pat
         f"{output}:/o",
         "--entrypoint",
         "rm",
-        "fraudline/etl:dev",
+        jobs.tagged("etl"),
         "-rf",
         *(f"/o/{path.name}" for path in output.iterdir()),
     )
@@ -142,7 +143,7 @@ def test_a_stage_runs_over_the_folders_that_processing_mounts(raw: Path, tmp_pat
 def test_wrong_input_ends_with_2_and_leaves_the_message_outside(tmp_path: Path):
     for folder in ("processing/input", "output"):
         (tmp_path / folder).mkdir(parents=True)
-    run = ["docker", "run", "--rm", "-v", f"{tmp_path}:/opt/ml", "fraudline/etl:dev", "etl", "--as-of", "2026-01-10"]
+    run = ["docker", "run", "--rm", "-v", f"{tmp_path}:/opt/ml", jobs.tagged("etl"), "etl", "--as-of", "2026-01-10"]
     ended = subprocess.run(run, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert (tmp_path / "output" / "message").read_text().startswith("channel 'raw': nothing at '/opt/ml/processing")
@@ -150,7 +151,7 @@ def test_wrong_input_ends_with_2_and_leaves_the_message_outside(tmp_path: Path):
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_each_stages_help_is_in_its_image(stage):
-    shown = docker("run", "--rm", "--network", "none", f"fraudline/{stage.image}:dev", stage.name, "--help")
+    shown = docker("run", "--rm", "--network", "none", jobs.image(stage.name), stage.name, "--help")
     assert all(parameter.option in shown for parameter in stage.parameters)
 
 
@@ -158,7 +159,7 @@ def test_each_stages_help_is_in_its_image(stage):
 def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """A server started as hosting starts it (docker run IMAGE serve), its name and address."""
     mount = ["-v", f"{write_artifact(tmp_path)}:/opt/ml/model:ro", "-p", "127.0.0.1::8080"]
-    name = docker("run", "-d", *mount, "fraudline/score:dev", "serve").strip()
+    name = docker("run", "-d", *mount, jobs.tagged("score"), "serve").strip()
     port = docker("port", name, "8080/tcp").split(":")[-1].strip()
     yield name, f"http://127.0.0.1:{port}"
     docker("rm", "-f", name)

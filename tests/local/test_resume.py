@@ -25,6 +25,7 @@ from fraudline.local.journal import locked
 from fraudline.simulate import simulate
 from fraudline.stage import Stage
 from fraudline.workflow import DAILY, TRAINING, Execution
+from tests.hosts import jobs
 
 START, TRAINED, SCORED = date(2026, 1, 1), date(2026, 4, 1), date(2026, 4, 2)
 SMALL = [("rounds", "40"), ("samples", "20"), ("min_average_precision", "0.02"), ("min_card_precision", "0")]
@@ -66,7 +67,7 @@ def run(workflow: str, data: Path, root: Path, *settings: tuple[str, str]) -> li
 
 def command(workflow: str, data: Path, root: Path, carrier: str = "process") -> list[str]:
     at = str(execution(workflow).as_of)
-    given = ["--as-of", at, "--data", str(data), "--root", str(root), "--in", carrier]
+    given = ["--as-of", at, "--data", str(data), "--root", str(root), "--in", carrier, "--version", jobs.VERSION]
     settings = [word for name, value in SMALL for word in ("--set", f"{name}={value}") if workflow == "training"]
     return [sys.executable, "-m", "fraudline", "run", workflow, *given, *settings]
 

@@ -17,6 +17,7 @@ from pypdf import PdfReader
 from fraudline.features.definitions import contract
 from fraudline.simulate import simulate
 from fraudline.workflow import WORKFLOWS
+from tests.hosts import jobs
 
 START, TRAINED, SCORED = date(2026, 1, 1), date(2026, 4, 1), date(2026, 4, 2)
 SMALL = [
@@ -40,7 +41,7 @@ def fraudline(*arguments: str, data: Path, root: Path) -> subprocess.CompletedPr
 def run_both(data: Path, root: Path, carrier: str) -> list[str]:
     outputs = []
     for arguments in (["training", "--as-of", str(TRAINED), *SMALL], ["daily", "--as-of", str(SCORED)]):
-        ended = fraudline("run", *arguments, "--in", carrier, data=data, root=root)
+        ended = fraudline("run", *arguments, "--in", carrier, "--version", jobs.VERSION, data=data, root=root)
         assert ended.returncode == 0, ended.stderr
         outputs.append(ended.stdout)
     return outputs

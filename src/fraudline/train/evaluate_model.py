@@ -76,7 +76,7 @@ def _metrics(test: FeatureTable, margins: Any, scores: Any, threshold: float) ->
         "recall": float(recall),
         "f1_score": float(f1),
         "accuracy": float(np.mean(flagged == (test.labels == 1))),
-        "auc": float(roc_auc_score(test.labels, margins)) if 0 < test.labels.sum() < len(test.labels) else float("nan"),
+        "auc": float(roc_auc_score(test.labels, margins)) if 0 < test.labels.sum() < len(test.labels) else None,
         "average_precision": average_precision(test.labels, margins),
         f"card_precision_at_{gate.CARDS}": cards.precision(gate.CARDS),
         "brier": float(brier_score_loss(test.labels, scores)),
