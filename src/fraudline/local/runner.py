@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fraudline.channel import POINTER_FILE, SUMMARY_FILE
+from fraudline.channel import POINTER_FILE
 from fraudline.errors import InputError
 from fraudline.local.carriers import Carrier, Finished
-from fraudline.stage import Parameter, Stage
+from fraudline.stage import SUMMARY_FILE, Parameter, Stage
 from fraudline.workflow import CHAMPION, LABELS, RAW, WORKFLOWS, Execution
 
 Observer = Callable[[Stage, Finished | None], None]
