@@ -36,14 +36,17 @@ OFFLINE = {
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_SECRET_ACCESS_KEY": "none",
     "SAGEMAKER_VALIDATE_ROLE": "false",
+    "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": os.devnull,
+    "SAGEMAKER_USER_CONFIG_OVERRIDE": os.devnull,
     opt_ml.ROOT_VARIABLE: "/opt/ml",
 }
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """A definition asks nobody: the SDK's clients, made on import already, get a region and keys that are none."""
-    with patch.dict(os.environ, OFFLINE), warnings.catch_warnings():
+    """A definition asks nobody, though the SDK makes clients, on import already, that want a region and keys."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with patch.dict(os.environ, kept | OFFLINE, clear=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no job is started here
         logging.disable(logging.WARNING)
         yield
@@ -67,7 +70,7 @@ with offline():
     from sagemaker.train import ModelTrainer
     from sagemaker.train.configs import Compute, InputData, OutputDataConfig, StoppingCondition
 
-# No telemetry over the network; and as it is given here, no file of the machine's can change a definition.
+# Telemetry would go over the network.
 SDK_DEFAULTS = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
 # The session checks that constant once; the SDK would at each of some seventy uses, for longer than all the rest.
 SageMakerConfig.validate_sagemaker_config = staticmethod(lambda *_: None)
