@@ -148,10 +148,9 @@ class Definition:
         wired = Wired(self.provenance(step, values), self.parameter(f"{stage.step}Instance", INSTANCE), values)
         for channel in stage.reads:
             place = step.reads[channel.name]
-            own = isinstance(place, Output)
-            uri = [self.written(place)] if own else self.address(addresses[channel.name])
+            uri = [self.written(place)] if isinstance(place, Output) else self.address(addresses[channel.name])
             # SageMaker copies a prefix whole, of which a stage may need some days, and fails where there is nothing.
-            if own and channel.required:
+            if isinstance(place, Output) and channel.required:
                 wired.inputs[channel.name] = uri[0]
             else:
                 wired.told += ["--input", _joined(f"{channel.name}=", *uri)]
