@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import boto3
 import polars as pl
@@ -73,7 +76,7 @@ def read(place: str, channel: str) -> pl.DataFrame:
         return channels.read("rows", SCHEMA)
 
 
-def summary(place: str) -> object:
+def summary(place: str) -> Any:
     with Channels(STAGE, {"rows": f"{place}/Copy"}, {}) as channels:
         return channels.read_json("rows", "summary.json")
 
@@ -155,3 +158,60 @@ def test_the_summary_is_gone_while_outputs_change_place(tmp_path: Path, monkeypa
         run(str(tmp_path), ROWS)
     assert not (tmp_path / "Copy" / "summary.json").exists()
     assert json.loads((tmp_path / "kept" / "manifest.json").read_text())["execution"] == "one"
+
+
+class KilledError(BaseException):
+    """Nothing may catch it, as nothing catches a SIGKILL."""
+
+
+def kill_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Die before the change of a place that comes after so many."""
+    left, rmtree = iter(range(count)), shutil.rmtree
+
+    def dying(change: Callable[..., Any]) -> Callable[..., Any]:
+        def changed(*arguments: Any, **named: Any) -> Any:
+            scratch = change is rmtree and "/fraudline-" in str(arguments[0])  # goes with the machine
+            if not scratch and next(left, None) is None:
+                raise KilledError
+            return change(*arguments, **named)
+
+        return changed
+
+    for place, name in ((Path, "replace"), (Path, "unlink"), (shutil, "rmtree"), (Path, "rmdir")):
+        monkeypatch.setattr(place, name, dying(getattr(place, name)))
+    if s3._client.cache_info().currsize:
+        for name in ("upload_file", "delete_object"):
+            monkeypatch.setattr(s3._client(), name, dying(getattr(s3._client(), name)))
+    monkeypatch.setattr(Channels, "__exit__", lambda self, *_: self._scratch and self._scratch.cleanup())
+
+
+def everything(place: str) -> dict[str, object]:
+    if s3.is_uri(place):
+        with Channels(STAGE, {"rows": place}, {}) as channels:
+            return everything(str(channels.folder("rows")))
+    files = [path for path in Path(place).rglob("*") if path.is_file()]
+    return {str(path.relative_to(place)): path.read_bytes() for path in files}
+
+
+def test_killed_between_any_two_changes_a_rerun_ends_equal_and_nothing_half_done_counts(
+    place: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Wherever a host takes the machine away: the summary stands only over whole outputs."""
+    run(place, ROWS)
+    run(place, ROWS.tail(2), replace=True)
+    expected = everything(place)
+    for count in range(100):
+        run(place, ROWS, replace=True)
+        with monkeypatch.context() as patch:
+            kill_after(count, patch)
+            try:
+                run(place, ROWS.tail(2), replace=True)
+                break
+            except KilledError:
+                pass
+        with suppress(InputError):
+            rows = summary(place)["record_count"]
+            assert [read(place, name).height for name in ("Copy/copied", "kept")] == [rows, rows]
+        run(place, ROWS.tail(2), replace=True)
+        assert everything(place) == expected
+    assert count >= 5

@@ -44,6 +44,9 @@ class Channels:
         self._staged: dict[str, Path] = {}
 
     def __enter__(self) -> Channels:
+        for name in self._writes:
+            if self.destination(name):
+                self.output(name)  # one that can't be written is told before hours of work, not after
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,7 +84,7 @@ class Channels:
 
     def files(self, name: str, pattern: str = "*.parquet") -> list[Path]:
         """An input's files in any depth, in the order of their names."""
-        files = sorted(self.folder(name).rglob(pattern))
+        files = sorted(path for path in self.folder(name).rglob(pattern) if _PARTIAL not in path.parts)
         if not files:
             raise InputError(f"channel '{name}': no {pattern} in '{self.location(name)}'; check what wrote it")
         return files

@@ -64,12 +64,15 @@ HIGH_RISK: Schema = {
     "model_version": pl.String,
 }
 
+# channel: raw or labels; what a row of the other has not is null.
 REJECTED: Schema = {
+    "channel": pl.String,
     "transaction_id": pl.String,
     "customer_id": pl.String,
     "merchant": pl.String,
     "amount": pl.Float64,
     "timestamp": _TIMESTAMP,
     "partition": pl.Date,
+    "is_fraud": pl.Int64,
     "reasons": pl.List(pl.String),
 }

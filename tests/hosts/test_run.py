@@ -54,7 +54,7 @@ def test_an_error_of_ours_ends_with_1_and_says_what_it_was(root: Path, monkeypat
 
     monkeypatch.setattr("fraudline.etl.etl.run", broken)
     assert run(STAGES["etl"], ["--as-of", "2026-02-01"]) == 1
-    assert (root / "output" / "message").read_text() == "ZeroDivisionError: a bug"
+    assert (root / "output" / "message").read_text().startswith("ZeroDivisionError")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from typing import Any
 import polars as pl
 
 from fraudline.channel import Channels
+from fraudline.errors import InputError
 from fraudline.etl.labels import join_labels, read_labels
 from fraudline.etl.raw import days_before, read_days
+from fraudline.etl.rejected import summarise_rejected, write_rejected
 from fraudline.etl.rules import judge
 from fraudline.schema import DATASET
 from fraudline.stage import Summary
@@ -28,11 +30,21 @@ def run(
     days = days_before(as_of, (as_of - months_before(as_of, months)).days)
     judged = judge(read_days(channels, days, dict(column)))
     judged.check(max_rejected)
-    labelled = join_labels(judged.valid.lazy(), read_labels(channels), as_of, label_delay_days)
-    dataset = labelled.select(*DATASET).collect()
+    labels = read_labels(channels, max_rejected)
+    matched = labels.valid.join(judged.valid, on="transaction_id", how="semi").height
+    if labels.valid.height and not matched:
+        raise InputError(
+            f"channel 'labels': none of {labels.valid.height} labels belongs to a transaction from {days[0]} to "
+            f"{days[-1]}; check that raw and labels use the same transaction_id"
+        )
+    dataset = join_labels(judged.valid.lazy(), labels.valid, as_of, label_delay_days).select(*DATASET).collect()
     channels.write("dataset", dataset)
-    channels.write("rejected", judged.rejected)
-    return {**summarise(dataset), "rejected": judged.reasons, "copies_collapsed": judged.copies}
+    write_rejected(channels, judged, labels)
+    return {
+        **summarise(dataset),
+        **summarise_rejected(judged, labels),
+        "labels_without_transaction": labels.valid.height - matched,
+    }
 
 
 def months_before(day: date, months: int) -> date:

@@ -13,6 +13,7 @@ from fraudline.errors import InputError
 from fraudline.etl.data_extraction import first_records
 from fraudline.etl.labels import join_labels, read_labels
 from fraudline.etl.raw import days_before, read_days
+from fraudline.etl.rejected import summarise_rejected, write_rejected
 from fraudline.etl.rules import judge
 from fraudline.schema import LABELS
 from fraudline.stage import Summary
@@ -30,20 +31,20 @@ def run(
     if not judged.valid.height:
         raise InputError(f"channel 'raw': {day} has no valid transaction; check that the day was delivered whole")
     channels.write("transactions", judged.valid)
-    channels.write("rejected", judged.rejected)
-    labels = _known_labels(tail.valid, read_labels(channels), as_of, label_delay_days)
-    channels.write("labels", labels)
+    labels = read_labels(channels, max_rejected)
+    write_rejected(channels, judged, labels)
+    known = _known_labels(tail.valid, labels.valid, as_of, label_delay_days)
+    channels.write("labels", known)
     return {
         "transactions": first_records(judged.valid),
         "date": day.isoformat(),
         "record_count": judged.valid.height,
-        "rejected": judged.reasons,
-        "copies_collapsed": judged.copies,
-        "labels_known": labels.height,
+        **summarise_rejected(judged, labels),
+        "labels_known": known.height,
     }
 
 
-def _known_labels(transactions: pl.DataFrame, labels: pl.LazyFrame, as_of: date, delay: int) -> pl.DataFrame:
+def _known_labels(transactions: pl.DataFrame, labels: pl.DataFrame, as_of: date, delay: int) -> pl.DataFrame:
     joined = join_labels(transactions.lazy(), labels, as_of, delay)
     return (
         joined.filter(pl.col("known_day").is_not_null())

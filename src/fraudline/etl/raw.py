@@ -22,7 +22,7 @@ def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, st
     """The raw rows of some days, under our names and types.
 
     Args:
-        channels: has ``raw``, with one folder a day.
+        channels: has ``raw``, with one folder a day, whose files may lie in any depth.
         days: which; those without a folder are passed over.
         columns: their name of a column, by ours.
 
@@ -39,7 +39,7 @@ def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, st
             f"there are {', '.join((*REQUIRED, *OPTIONAL))}"
         )
     folder = channels.folder("raw", only=[day.isoformat() for day in days])
-    files = [(day, path) for day in days for path in sorted((folder / day.isoformat()).glob("*.parquet"))]
+    files = [(day, path) for day in days for path in sorted((folder / day.isoformat()).rglob("*.parquet"))]
     if not files:
         raise InputError(
             f"channel 'raw': no YYYY-MM-DD/*.parquet from {days[0]} to {days[-1]} in '{channels.location('raw')}'; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -38,8 +39,12 @@ RULES = (
         pl.col("timestamp").is_not_null() & (pl.col("timestamp").dt.date() != pl.col("partition")),
         "timestamp lies outside the day (UTC) of its folder",
     ),
+    Rule(
+        "contradicting-id",
+        pl.col("transaction_id").is_not_null() & pl.col("transaction_id").is_duplicated(),
+        "the same transaction_id stands for different rows",
+    ),
 )
-CONTRADICTION = Rule("contradicting-id", pl.lit(False), "the same transaction_id stands for different rows")
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,7 @@ class Judged:
     @property
     def reasons(self) -> dict[str, int]:
         """How many rows each rule broke; a row may break several."""
-        counts = self.rejected.get_column("reasons").explode(empty_as_null=False).value_counts()
-        return dict(sorted(counts.iter_rows()))
+        return count_reasons(self.rejected)
 
     def of_day(self, day: date) -> Judged:
         """Only the rows of one day's folder."""
@@ -66,30 +70,39 @@ class Judged:
 
     def check(self, max_rejected: float) -> None:
         """Refuse input of which too large a share is broken."""
-        total = self.valid.height + self.rejected.height
-        if total and self.rejected.height > max_rejected * total:
-            reasons = ", ".join(f"{name} {count}" for name, count in self.reasons.items())
-            raise InputError(
-                f"channel 'raw': {self.rejected.height} of {total} rows are broken ({reasons}), more than the "
-                f"{max_rejected:.1%} allowed; mend the delivery, or allow more with --max-rejected"
-            )
+        check_share("raw", self.valid.height + self.rejected.height, self.rejected, max_rejected)
 
 
 def judge(raw: pl.LazyFrame) -> Judged:
     """Set broken rows aside with all their reasons, and collapse identical copies of an id."""
     rows = raw.collect()
     distinct = rows.unique(maintain_order=False) if rows.get_column("transaction_id").is_duplicated().any() else rows
-    reasons = [
-        *(pl.when(rule.broken).then(pl.lit(rule.name)) for rule in RULES),
-        pl.when(pl.col("transaction_id").is_not_null() & pl.col("transaction_id").is_duplicated()).then(
-            pl.lit(CONTRADICTION.name)
-        ),
-    ]
-    judged = distinct.with_columns(pl.concat_list(reasons).list.drop_nulls().alias("reasons"))
+    judged = distinct.with_columns(reasons_of(RULES))
     broken = pl.col("reasons").list.len() > 0
     valid = judged.filter(~broken).with_columns((_AMOUNT * 100).round().cast(pl.Int64).alias("cents"))
     return Judged(
         valid.sort("timestamp", "transaction_id").select(*TRANSACTIONS),
-        judged.filter(broken).sort("partition", "transaction_id").select(*REJECTED),
+        judged.filter(broken).sort("partition", "transaction_id").drop(set(judged.columns) - set(REJECTED)),
         rows.height - distinct.height,
     )
+
+
+def reasons_of(rules: Sequence[Rule]) -> pl.Expr:
+    """The names of all rules that a row breaks, as the list column ``reasons``."""
+    named = [pl.when(rule.broken).then(pl.lit(rule.name)) for rule in rules]
+    return pl.concat_list(named).list.drop_nulls().alias("reasons")
+
+
+def count_reasons(rejected: pl.DataFrame) -> dict[str, int]:
+    """How many rejected rows there are by reason; a row may have several."""
+    return dict(sorted(rejected.get_column("reasons").explode(empty_as_null=False).value_counts().iter_rows()))
+
+
+def check_share(channel: str, rows: int, rejected: pl.DataFrame, max_rejected: float) -> None:
+    """Refuse a channel of whose rows too large a share is broken."""
+    if rows and rejected.height > max_rejected * rows:
+        reasons = ", ".join(f"{name} {count}" for name, count in count_reasons(rejected).items())
+        raise InputError(
+            f"channel '{channel}': {rejected.height} of {rows} rows are broken ({reasons}), more than the "
+            f"{max_rejected:.1%} allowed; mend the delivery, or allow more with --max-rejected"
+        )

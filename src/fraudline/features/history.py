@@ -93,6 +93,11 @@ def history_of(transactions: pl.DataFrame) -> History:
 
 def read_history(channels: Channels, day: date, delay: int) -> History:
     """The ``history`` input; it must be the one before ``day``, of this contract and label delay."""
+    if not channels.has("history"):
+        raise InputError(
+            f"channel 'history': there is none before {day} at '{channels.location('history')}', a gap in the days; "
+            f"run the days before {day} in their order, or a training as of {day}"
+        )
     manifest = channels.read_json("history", MANIFEST_FILE)
     expected = {"contract": definitions.contract(), "before": day.isoformat(), "label_delay_days": delay}
     for key, value in expected.items():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from fraudline.errors import InputError
-from fraudline.hosts import opt_ml, parameters
+from fraudline.hosts import faults, log, opt_ml, parameters
 from fraudline.stage import SUMMARY, Channel, Stage, Summary
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def run(stage: Stage, arguments: Sequence[str]) -> int:
         return INPUT_IS_WRONG
     except Exception as error:
         _log.exception("%s failed", stage.name)
-        opt_ml.leave_message(stage, f"{type(error).__name__}: {error}", failed=True)
+        opt_ml.leave_message(stage, f"{log.described(error)}; the log has the stack", failed=True)
         return OURS
     opt_ml.leave_message(stage, str(summary.get("exit_message", "")), failed=False)
     _log.info("%s finished", stage.name, extra={"fields": _measured(stage, summary, started)})
@@ -43,12 +43,18 @@ def _run(stage: Stage, options: argparse.Namespace) -> Summary:
     from fraudline.channel import Channels  # noqa: PLC0415 - polars takes longer than --help may
 
     given = {name: value for name, value in vars(options).items() if value is not None}
+    opt_ml.check(stage)
     inputs = opt_ml.inputs(stage) | _places("--input", given, {channel.name for channel in stage.reads})
     outputs = opt_ml.outputs(stage) | _places("--output", given, {*(channel.name for channel in stage.writes), SUMMARY})
     values = parameters.parse(stage, opt_ml.hyperparameters(stage) | given)
-    with Channels(stage, inputs, outputs) as channels:
-        summary = stage.run(channels, **values)
-        channels.commit(summary, replace=values.get("replace", False))
+    try:
+        with Channels(stage, inputs, outputs) as channels:
+            summary = stage.run(channels, **values)
+            channels.commit(summary, replace=values.get("replace", False))
+    except Exception as error:
+        if explanation := faults.explain(error, outputs):
+            raise InputError(explanation) from error
+        raise
     return summary
 
 

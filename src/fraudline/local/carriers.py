@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
 from fraudline.errors import InputError
 from fraudline.hosts import opt_ml
-from fraudline.stage import Stage
+from fraudline.stage import SUMMARY, Stage
 
 
 class StageError(Exception):
@@ -33,15 +34,19 @@ class Finished:
     seconds: float
     cpu_seconds: float
     peak_mb: int
+    before: bool = False  # by an earlier run, from which this one goes on
 
 
 class Carrier(Protocol):
     """Runs a stage over folders."""
 
+    def version(self, stage: Stage) -> str:
+        """Changes whenever the code does that would run a stage."""
+
     def run(
-        self, stage: Stage, inputs: Mapping[str, Path], outputs: Mapping[str, Path], arguments: Sequence[str]
+        self, stage: Stage, inputs: Mapping[str, Path], outputs: Mapping[str, Path], arguments: Sequence[str], lock: int
     ) -> Finished:
-        """Run it to its end.
+        """Run it to its end; ``lock`` is an open file that stays open as long as the stage runs.
 
         Raises:
             StageError: it did not end well.
@@ -51,16 +56,24 @@ class Carrier(Protocol):
 class Processes:
     """Each stage in a Python process of its own, as in its container."""
 
+    def version(self, stage: Stage) -> str:
+        """The sources' own, so that a developer's change counts."""
+        package = Path(__file__).parents[1]
+        return sha256(b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))).hexdigest()
+
     def run(
-        self, stage: Stage, inputs: Mapping[str, Path], outputs: Mapping[str, Path], arguments: Sequence[str]
+        self, stage: Stage, inputs: Mapping[str, Path], outputs: Mapping[str, Path], arguments: Sequence[str], lock: int
     ) -> Finished:
         """Run it to its end."""
         command = [sys.executable, "-m", "fraudline", stage.name, *arguments]
         command += [word for name, path in inputs.items() for word in ("--input", f"{name}={path}")]
         command += [word for name, path in outputs.items() for word in ("--output", f"{name}={path}")]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=[lock])  # noqa: S603
         with process, closing(process.stderr or ()) as lines:  # type: ignore[type-var]
-            return _follow(lines, process.wait)
+            try:
+                return _follow(lines, process.wait)
+            finally:
+                process.terminate()  # where this run is stopped, so is the stage
 
 
 class Docker:
@@ -76,31 +89,46 @@ class Docker:
         except docker.errors.DockerException as error:
             raise InputError(f"no Docker engine answers ({error}); start one, or run --in process") from error
 
+    def version(self, stage: Stage) -> str:
+        """The image's own."""
+        return str(self._image(stage).id)
+
     def run(
-        self, stage: Stage, inputs: Mapping[str, Path], outputs: Mapping[str, Path], arguments: Sequence[str]
+        self, stage: Stage, inputs: Mapping[str, Path], outputs: Mapping[str, Path], arguments: Sequence[str], lock: int
     ) -> Finished:
         """Run it to its end, as the user who calls."""
-        import docker  # noqa: PLC0415
-
-        image = f"{self._registry}fraudline/{stage.image}:{self._version}"
+        # Named by what it writes: the container of a run that was killed must not write beside this one's.
+        name = f"fraudline-{stage.name}-{sha256(str(outputs[SUMMARY].resolve()).encode()).hexdigest()[:12]}"
+        self._remove(name)
         places, command = self._mounts(stage, inputs, outputs)
-        try:
-            container = self._client.containers.run(
-                image,
-                [stage.name, *arguments, *command],
-                detach=True,
-                user=f"{os.getuid()}:{os.getgid()}",
-                volumes=places,
-                network_mode="none",
-                read_only=True,
-                tmpfs={"/tmp": ""},  # noqa: S108 - the container's own
-                cap_drop=["ALL"],
-            )
-        except docker.errors.ImageNotFound as error:
-            raise InputError(f"there is no image {image}; build it with make images") from error
+        container = self._client.containers.run(
+            self._image(stage),
+            [stage.name, *arguments, *command],
+            name=name,
+            detach=True,
+            user=f"{os.getuid()}:{os.getgid()}",
+            volumes=places,
+            network_mode="none",
+            read_only=True,
+            tmpfs={"/tmp": ""},  # noqa: S108 - the container's own
+            cap_drop=["ALL"],
+        )
         try:
             return _follow(_lines(container.logs(stream=True, follow=True)), lambda: container.wait()["StatusCode"])
         finally:
+            container.remove(force=True)
+
+    def _image(self, stage: Stage) -> Any:
+        import docker  # noqa: PLC0415
+
+        image = f"{self._registry}fraudline/{stage.image}:{self._version}"
+        try:
+            return self._client.images.get(image)
+        except docker.errors.ImageNotFound as error:
+            raise InputError(f"there is no image {image}; build it with make images") from error
+
+    def _remove(self, name: str) -> None:
+        for container in self._client.containers.list(all=True, filters={"name": f"^{name}$"}):
             container.remove(force=True)
 
     @staticmethod

@@ -34,6 +34,7 @@ def add(subparsers: Any) -> None:
         parser.add_argument("--in", dest="carrier", choices=("process", "docker"), default="process")
         parser.add_argument("--registry", default="", help="prefix of the images' names, such as HOST/")
         parser.add_argument("--version", default="dev", help="tag of the images")
+        parser.add_argument("--anew", action="store_true", help="run finished stages again too")
         parser.add_argument(
             "--set", dest="settings", type=_setting, action="append", default=[], metavar="PARAMETER=VALUE",
             help="a parameter of every stage that has it",
@@ -99,7 +100,7 @@ def _execute(executions: list[Execution], options: argparse.Namespace) -> int:
             runner.check(execution.workflow, options.settings)
         shown.begin(execution, options.carrier)
         try:
-            summaries = runner.run(execution, places, carrier, options.settings, shown.observe)
+            summaries = runner.run(execution, places, carrier, options.settings, shown.observe, anew=options.anew)
         except carriers.StageError as error:
             _log.error("%s: %s", execution.id, error)
             return error.code

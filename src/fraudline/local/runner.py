@@ -11,7 +11,8 @@ from typing import Any
 from fraudline.channel import POINTER_FILE
 from fraudline.errors import InputError
 from fraudline.local.carriers import Carrier, Finished
-from fraudline.stage import SUMMARY_FILE, Parameter, Stage
+from fraudline.local.journal import Journal, Run, locked
+from fraudline.stage import SUMMARY, SUMMARY_FILE, Parameter, Stage
 from fraudline.workflow import CHAMPION, LABELS, RAW, WORKFLOWS, Execution
 
 Observer = Callable[[Stage, Finished | None], None]
@@ -38,9 +39,15 @@ class Places:
 
 
 def run(
-    execution: Execution, places: Places, carrier: Carrier, settings: Sequence[tuple[str, str]], observe: Observer
+    execution: Execution,
+    places: Places,
+    carrier: Carrier,
+    settings: Sequence[tuple[str, str]],
+    observe: Observer,
+    *,
+    anew: bool = False,
 ) -> dict[str, Any]:
-    """Run every stage of an execution.
+    """Run the stages of an execution, from the first that has not finished with the same settings and inputs.
 
     Args:
         execution: which workflow, as of which day.
@@ -48,21 +55,33 @@ def run(
         carrier: runs one stage.
         settings: parameters by name, for each stage that has them.
         observe: told of each stage when it starts, and again when it has finished.
+        anew: run finished stages again.
 
     Returns:
         Each stage's summary, by the stage's name.
     """
     places.prepare()
+    folder = places.path(f"executions/{execution.id}")
+    folder.mkdir(parents=True, exist_ok=True)
     summaries = {}
-    for step in WORKFLOWS[execution.workflow]:
-        stage = step.stage
-        observe(stage, None)
-        inputs = {name: places.path(place) for name, place in execution.inputs(step).items()}
-        outputs = {name: places.path(place) for name, place in execution.outputs(step).items()}
-        for path in outputs.values():
-            path.mkdir(parents=True, exist_ok=True)
-        observe(stage, carrier.run(stage, inputs, outputs, _arguments(stage, execution, settings)))
-        summaries[stage.name] = json.loads((outputs["summary"] / SUMMARY_FILE).read_text())
+    with locked(folder) as lock:
+        journal = Journal(folder)
+        for step in WORKFLOWS[execution.workflow]:
+            inputs = {name: places.path(place) for name, place in execution.inputs(step).items()}
+            outputs = {name: places.path(place) for name, place in execution.outputs(step).items()}
+            arguments = _arguments(step.stage, execution, settings)
+            stage_run = Run(step.stage, [carrier.version(step.stage), *arguments], inputs, outputs)
+            finished = None if anew else journal.finished(stage_run)
+            if finished is None:
+                anew = True  # what follows would read what is written now
+                observe(step.stage, None)
+                for path in outputs.values():
+                    path.mkdir(parents=True, exist_ok=True)
+                journal.begin(stage_run)
+                finished = carrier.run(step.stage, inputs, outputs, arguments, lock)
+                journal.end(stage_run, finished)
+            observe(step.stage, finished)
+            summaries[step.stage.name] = json.loads((outputs[SUMMARY] / SUMMARY_FILE).read_text())
     return summaries
 
 

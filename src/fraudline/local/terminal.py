@@ -39,7 +39,8 @@ class Terminal:
             return
         rows = "" if finished.rows is None else f"{finished.rows:,}"
         figures = f"{rows:>12}{finished.seconds:>10.1f}{finished.cpu_seconds:>8.1f}{finished.peak_mb:>9,}"
-        self._console.print(f"  {stage.name:<22}{figures}", highlight=False)
+        before = "  [dim]finished before[/dim]" if finished.before else ""
+        self._console.print(f"  {stage.name:<22}{figures}{before}", highlight=False)
 
     def stop(self) -> None:
         """Leave the line, whatever came."""

@@ -83,7 +83,9 @@ def _report(
 ) -> DailyReport:
     transactions = channels.read("transactions", TRANSACTIONS)
     rejected = channels.read("rejected", REJECTED) if channels.has("rejected") else pl.DataFrame(schema=dict(REJECTED))
-    reasons = rejected.get_column("reasons").explode(empty_as_null=False).value_counts()
+    reasons = (
+        rejected.filter(pl.col("channel") == "raw").get_column("reasons").explode(empty_as_null=False).value_counts()
+    )
     return DailyReport(
         day=day,
         model_version=str(scores.get_column("model_version").first()),

@@ -16,7 +16,7 @@ from fraudline.stage import Summary
 from fraudline.train import gate
 from fraudline.train.artifact import champion_of
 from fraudline.train.metrics import CardRanking, average_precision
-from fraudline.train.model import load
+from fraudline.train.model import Model, load
 from fraudline.train.tables import FeatureTable, read_features
 
 
@@ -39,7 +39,7 @@ def run(
     margins = model.margins(test.values)
     scores = model.scores(margins)
     metrics = _metrics(test, margins, scores, threshold)
-    champion = _champion_margins(channels, test)
+    champion = _champion_margins(channels, test, model)
     comparison = (
         gate.compare(test.keys, test.labels, margins, champion, samples=samples, seed=seed)
         if isinstance(champion, np.ndarray)
@@ -83,7 +83,7 @@ def _metrics(test: FeatureTable, margins: Any, scores: Any, threshold: float) ->
     }
 
 
-def _champion_margins(channels: Channels, test: FeatureTable) -> Any:
+def _champion_margins(channels: Channels, test: FeatureTable, challenger: Model) -> Any:
     """The champion's margins on the test window; None without a champion; else why it can't judge."""
     if champion_of(channels) is None:
         return None
@@ -93,8 +93,9 @@ def _champion_margins(channels: Channels, test: FeatureTable) -> Any:
             f"champion {champion.version} is of feature contract {champion.manifest['contract']}, "
             f"the challenger of {test.contract['contract']}"
         )
-    # Validation chose its trees and its calibration: those days are no test either.
-    if champion.manifest["validation"]["end"] > test.contract["first"]:
+    # Validation chose its trees and its calibration: those days are no test either. But a rerun after a deployment
+    # finds the challenger itself as champion, and a model is as good as itself on any day.
+    if champion.manifest != challenger.manifest and champion.manifest["validation"]["end"] > test.contract["first"]:
         return (
             f"champion {champion.version} was trained on days up to {champion.manifest['validation']['end']}, "
             f"and the test window begins on {test.contract['first']}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -36,7 +39,8 @@ def run(
     if train.contract["contract"] != validation.contract["contract"]:
         raise InputError("channels 'train' and 'validation' are of different feature contracts; engineer both again")
     stopping, calibrating = _halves(validation)
-    booster = _fit(train, stopping, algorithm, rounds, max_depth, learning_rate, seed)
+    with _stopped_early() as stop:
+        booster = _fit(train, stopping, algorithm, rounds, max_depth, learning_rate, seed, stop)
     margins = booster.inplace_predict(calibrating.values, predict_type="margin")
     calibration = platt(margins, calibrating.labels)
     version = f"v{as_of}"
@@ -65,7 +69,7 @@ def run(
     summary = {
         "training_job_name": f"fraud-model-{as_of}",
         "training_job_arn": None,
-        "status": "Completed",
+        "status": "Stopped" if stop.told else "Completed",
         "model_s3_path": None,
         "record_count": len(train.labels),
         **{key: manifest[key] for key in ("model_version", "algorithm", "trees", "train", "validation", "calibration")},
@@ -73,6 +77,32 @@ def run(
     # SageMaker Training uploads the model folder and nothing else.
     (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+class _Stop(xgboost.callback.TrainingCallback):
+    """Ends the training with the tree at hand once told to: what has been learnt is saved, not lost."""
+
+    told = False
+
+    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+        """Whether to stop, as XGBoost asks after each tree."""
+        return self.told
+
+
+@contextmanager
+def _stopped_early() -> Iterator[_Stop]:
+    """While it is open SIGTERM asks for an early end; SageMaker Training waits 120 s for it."""
+    stop = _Stop()
+
+    def tell(*_: object) -> None:
+        stop.told = True
+        _log.warning("told to stop: saving the trees grown so far")
+
+    before = signal.signal(signal.SIGTERM, tell)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fit(
@@ -83,6 +113,7 @@ def _fit(
     max_depth: int,
     learning_rate: float,
     seed: int,
+    stop: _Stop,
 ) -> xgboost.Booster:
     settings: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "aucpr", "tree_method": "hist"}
     settings |= {"max_depth": max_depth, "seed": seed}
@@ -97,6 +128,7 @@ def _fit(
             evals=[(watched, "validation")],
             early_stopping_rounds=EARLY_STOPPING_ROUNDS,
             verbose_eval=False,
+            callbacks=[stop],
         )
         _log.info("validation aucpr=%.6f after %d trees", booster.best_score, booster.best_iteration + 1)
         return booster[: booster.best_iteration + 1]
