@@ -49,8 +49,10 @@ def offline() -> Iterator[None]:
     with patch.dict(os.environ, kept | OFFLINE, clear=True), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no job is started here
         logging.disable(logging.WARNING)
-        yield
-        logging.disable(logging.NOTSET)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 gc.disable()  # the SDK's two thousand modules stay; to search them for garbage takes a second of five
@@ -113,7 +115,7 @@ class Definition:
         self.parameters: dict[str, ParameterString] = {}
         self.steps: dict[str, Any] = {}
         self.made_from: dict[str, dict[str, Any]] = {}
-        self.repeated: set[str] = set()
+        self.skippable: set[str] = set()
 
     def pipeline(self) -> Pipeline:
         """Every step in its order; whoever changes the champion waits for the verdict of whoever judged it."""
@@ -160,7 +162,7 @@ class Definition:
                 wired.told += ["--output", _joined(f"{name}=", *self.address(address))]
             else:
                 wired.outputs[name] = _joined(*self.address(address))
-        cache = CacheConfig(enable_caching=stage.name in self.repeated, expire_after="P7D")
+        cache = CacheConfig(enable_caching=stage.name in self.skippable, expire_after="P7D")
         if stage.host == "training":
             return TrainingStep(stage.step, self.training(stage, wired), cache_config=cache)
         return ProcessingStep(stage.step, self.processing(stage, wired), cache_config=cache)
@@ -174,17 +176,15 @@ class Definition:
         and so do the steps after. What is published is written once: a step that did so need not do it again.
         """
         before = {place.stage for place in step.reads.values() if isinstance(place, Output)}
-        environment = {
-            "FRAUDLINE_ROOT": self.parameter("Root"),
-            "FRAUDLINE_DATA_VERSION": self.parameter("DataVersion"),
-        }
+        names = {"ROOT": "Root", "DATA": "Data", "DATA_VERSION": "DataVersion"}
+        environment: dict[str, Any] = {f"FRAUDLINE_{key}": self.parameter(name) for key, name in names.items()}
         for name in sorted(before):
             environment |= self.made_from[name]
         given = {parameter.name: value for parameter, value in values.items() if isinstance(value, ParameterString)}
         given[f"image_{step.stage.image}"] = self.images[step.stage.image]
         self.made_from[step.stage.name] = environment | {f"BEFORE_{name.upper()}": given[name] for name in given}
-        if before <= self.repeated and not REPLACED & {*step.reads.values(), *step.writes.values()}:
-            self.repeated.add(step.stage.name)
+        if before <= self.skippable and not REPLACED & {*step.reads.values(), *step.writes.values()}:
+            self.skippable.add(step.stage.name)
         return environment
 
     def processing(self, stage: Stage, wired: Wired) -> Any:
