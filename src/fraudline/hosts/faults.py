@@ -12,6 +12,7 @@ _SYSTEM = {
     errno.EDQUOT: "raise the quota, or write elsewhere",
     errno.EACCES: "let the stage's user in, or run it as another",
     errno.EPERM: "let the stage's user in, or run it as another",
+    errno.ENOTDIR: "name a folder",
     errno.EROFS: "mount it writable, or write elsewhere",
 }
 _SERVICE = {

@@ -108,13 +108,13 @@ def leave_message(stage: Stage, text: str, *, failed: bool) -> None:
 
     A failure file that is there already tells the first cause and is kept.
     """
-    if stage.host == "hosting" or (stage.host == "training" and not failed) or not root().is_dir():
+    if stage.host == "hosting" or (stage.host == "training" and not failed):
         return
     path = root() / "output" / ("failure" if stage.host == "training" else "message")
-    if path.exists() and failed and stage.host == "training":
-        return
     try:
+        if not root().is_dir() or (stage.host == "training" and path.exists()):
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode()[:MESSAGE_BYTES].decode(errors="ignore").encode())
     except OSError:
-        return  # a read-only root: the exit code and the log still tell
+        return  # read-only, or another user's: the exit code and the log still tell

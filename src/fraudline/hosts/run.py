@@ -42,12 +42,13 @@ def run(stage: Stage, arguments: Sequence[str]) -> int:
 def _run(stage: Stage, options: argparse.Namespace) -> Summary:
     from fraudline.channel import Channels  # noqa: PLC0415 - polars takes longer than --help may
 
-    given = {name: value for name, value in vars(options).items() if value is not None}
-    opt_ml.check(stage)
-    inputs = opt_ml.inputs(stage) | _places("--input", given, {channel.name for channel in stage.reads})
-    outputs = opt_ml.outputs(stage) | _places("--output", given, {*(channel.name for channel in stage.writes), SUMMARY})
-    values = parameters.parse(stage, opt_ml.hyperparameters(stage) | given)
+    outputs: dict[str, str] = {}
     try:
+        given = {name: value for name, value in vars(options).items() if value is not None}
+        opt_ml.check(stage)
+        inputs = opt_ml.inputs(stage) | _places("--input", given, stage.reads)
+        outputs = opt_ml.outputs(stage) | _places("--output", given, (*stage.writes, Channel(SUMMARY, "")))
+        values = parameters.parse(stage, opt_ml.hyperparameters(stage) | given)
         with Channels(stage, inputs, outputs) as channels:
             summary = stage.run(channels, **values)
             channels.commit(summary, replace=values.get("replace", False))
@@ -58,7 +59,8 @@ def _run(stage: Stage, options: argparse.Namespace) -> Summary:
     return summary
 
 
-def _places(option: str, given: dict[str, Any], known: set[str]) -> dict[str, str]:
+def _places(option: str, given: dict[str, Any], channels: Sequence[Channel]) -> dict[str, str]:
+    known = [channel.name for channel in channels]
     places: dict[str, str] = dict(given.pop(option.removeprefix("--"), []))
     for name in places:
         if name not in known:

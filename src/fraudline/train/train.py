@@ -39,6 +39,7 @@ def run(
     if train.contract["contract"] != validation.contract["contract"]:
         raise InputError("channels 'train' and 'validation' are of different feature contracts; engineer both again")
     stopping, calibrating = _halves(validation)
+    _log.info("fitting %d rows, %d of them fraud", len(train.labels), train.labels.sum())
     with _stopped_early() as stop:
         booster = _fit(train, stopping, algorithm, rounds, max_depth, learning_rate, seed, stop)
     margins = booster.inplace_predict(calibrating.values, predict_type="margin")
