@@ -17,6 +17,8 @@ export CA_BUNDLE ?= $(SSL_CERT_FILE)
 BIN := .venv/bin
 UV := $(BIN)/uv
 SETUP := .venv/.set-up
+# The SageMaker SDK is larger than all the rest and only pipeline.py needs it: it has an environment of its own.
+PIPELINE := .venv-pipeline/.set-up
 COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 # $(call lock,EXTRA,FILE,FILES BELOW): what a layer below holds, no layer above installs again.
 lock = $(COMPILE) --extra $(1) -o containers/$(2) --only-binary :all: --no-emit-package fraudline \
@@ -25,7 +27,7 @@ lock = $(COMPILE) --extra $(1) -o containers/$(2) --only-binary :all: --no-emit-
 
 .PHONY: help
 help: ## list what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 .PHONY: setup
 setup: $(SETUP) ## make .venv with all that development needs
@@ -41,12 +43,21 @@ $(SETUP): $(UV) pyproject.toml requirements-dev.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+.PHONY: pipeline-setup
+pipeline-setup: $(PIPELINE) ## make .venv-pipeline, in which pipeline.py runs
+
+$(PIPELINE): $(UV) pyproject.toml requirements-pipeline.txt
+	$(PYTHON) -m venv .venv-pipeline
+	$(UV) pip sync --quiet --python .venv-pipeline/bin/python --require-hashes requirements-pipeline.txt
+	$(UV) pip install --quiet --python .venv-pipeline/bin/python --no-deps --editable .
+	@touch $@
+
 .PHONY: run
 run: $(SETUP) $(if $(filter docker,$(RUNNER)),images) ## train, deploy here and score a day [DATA=folder] [RUNNER=docker]
 	$(BIN)/fraudline demo --in $(RUNNER) --version $(VERSION) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
-test: $(SETUP) ## every test; those of the images need a Docker engine
+test: $(SETUP) $(PIPELINE) ## every test; those of the images need a Docker engine
 	@if docker version >/dev/null 2>&1; then $(MAKE) --no-print-directory images && $(BIN)/pytest; \
 	elif [ -n "$${CI:-}" ]; then echo "The tests of the images need a Docker engine: make engine" >&2; exit 1; \
 	else $(BIN)/pytest -m 'not docker and not slow' && \
@@ -74,7 +85,7 @@ docs: $(SETUP) ## write the generated documents anew
 	$(BIN)/fraudline docs
 
 .PHONY: golden
-golden: $(SETUP) ## write the golden files anew; read the difference before committing it
+golden: $(SETUP) $(PIPELINE) ## write the golden files anew; read the difference before committing it
 	$(BIN)/pytest -q tests/golden --update-golden
 
 .PHONY: engine
@@ -88,6 +99,7 @@ verify: $(SETUP) ## what takes long: the whole of some real data [DATA=folder]
 .PHONY: lock
 lock: $(UV) ## pin every dependency anew
 	$(COMPILE) --extra dev -o requirements-dev.txt --no-emit-package fraudline --universal --python-version 3.11
+	$(COMPILE) --extra pipeline -o requirements-pipeline.txt --no-emit-package fraudline --universal --python-version 3.11
 	$(call lock,etl,base/requirements.txt,)
 	$(call lock,features,base/arrays.txt,base/requirements.txt)
 	$(call lock,forest,base/forest.txt,base/requirements.txt base/arrays.txt)
@@ -97,5 +109,5 @@ lock: $(UV) ## pin every dependency anew
 
 .PHONY: clean
 clean: ## remove what was made here, the environment too
-	rm -rf .venv var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-pipeline var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,9 +20,8 @@ import polars as pl
 from fraudline import s3
 from fraudline.errors import InputError
 from fraudline.schema import Schema
-from fraudline.stage import SUMMARY, Stage, Summary
+from fraudline.stage import SUMMARY, SUMMARY_FILE, Stage, Summary
 
-SUMMARY_FILE = "summary.json"
 MANIFEST_FILE = "manifest.json"
 POINTER_FILE = "current.json"
 _PARTIAL = ".partial"

@@ -15,6 +15,7 @@ REQUIRED = object()
 
 # The output that every stage has beside its channels: the prefix that they lie below.
 SUMMARY = "summary"
+SUMMARY_FILE = "summary.json"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ def run(
             f"channel 'model': {model.version} is of feature contract {model.manifest['contract']}, the test window "
             f"of {test.contract['contract']}; train on features of the same contract"
         )
+    if not 0 < test.labels.sum() < len(test.labels):
+        raise InputError("channel 'test': needs known frauds and others to judge by; deliver more labels, or more days")
     margins = model.margins(test.values)
     scores = model.scores(margins)
     metrics = _metrics(test, margins, scores, threshold)
@@ -76,7 +78,7 @@ def _metrics(test: FeatureTable, margins: Any, scores: Any, threshold: float) ->
         "recall": float(recall),
         "f1_score": float(f1),
         "accuracy": float(np.mean(flagged == (test.labels == 1))),
-        "auc": float(roc_auc_score(test.labels, margins)) if 0 < test.labels.sum() < len(test.labels) else None,
+        "auc": float(roc_auc_score(test.labels, margins)),
         "average_precision": average_precision(test.labels, margins),
         f"card_precision_at_{gate.CARDS}": cards.precision(gate.CARDS),
         "brier": float(brier_score_loss(test.labels, scores)),

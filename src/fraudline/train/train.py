@@ -16,9 +16,9 @@ import xgboost
 from numpy.typing import NDArray
 
 from fraudline import __version__
-from fraudline.channel import SUMMARY_FILE, Channels
+from fraudline.channel import Channels
 from fraudline.errors import InputError
-from fraudline.stage import Summary
+from fraudline.stage import SUMMARY_FILE, Summary
 from fraudline.train.calibration import platt
 from fraudline.train.histograms import Histogram, histogram
 from fraudline.train.metrics import average_precision
