@@ -57,11 +57,16 @@ run: $(SETUP) $(if $(filter docker,$(RUNNER)),images) ## train, deploy here and 
 	$(BIN)/fraudline demo --in $(RUNNER) --version $(VERSION) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
-test: $(SETUP) $(PIPELINE) ## every test; those of the images need a Docker engine
-	@if docker version >/dev/null 2>&1; then $(MAKE) --no-print-directory images && $(BIN)/pytest; \
-	elif [ -n "$${CI:-}" ]; then echo "The tests of the images need a Docker engine: make engine" >&2; exit 1; \
-	else $(BIN)/pytest -m 'not docker and not slow' && \
-		echo "Not run, for want of a Docker engine: the tests of the images. Start one, or: make engine, then make test"; fi
+test: $(SETUP) $(PIPELINE) ## every test; those of the images need a Docker engine, those of publishing docker-registry
+	@without=; why=; \
+	if ! docker version >/dev/null 2>&1; then \
+		without='and not docker'; why='a Docker engine: the tests of the images. Start one, or: make engine'; \
+	elif ! command -v docker-registry >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		without='and not registry'; why='root, or the package docker-registry: the tests of publishing'; fi; \
+	if [ -n "$$why" ] && [ -n "$${CI:-}" ]; then echo "Can't run, for want of $$why" >&2; exit 1; fi; \
+	if [ "$$without" != 'and not docker' ]; then $(MAKE) --no-print-directory images; fi; \
+	$(BIN)/pytest -m "not slow $$without"; \
+	if [ -n "$$why" ]; then echo "Not run, for want of $$why"; fi
 
 .PHONY: lint
 lint: $(SETUP) ## style, types, the direction of imports, scripts
@@ -71,10 +76,16 @@ lint: $(SETUP) ## style, types, the direction of imports, scripts
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/shellcheck .ci/run .ci/engine containers/base/install
 	$(BIN)/hadolint containers/*/Dockerfile
+	$(BIN)/zizmor --quiet --offline --no-progress .github/workflows
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 .PHONY: images
 images: ## build the four stage images
 	docker buildx bake
+
+.PHONY: publish
+publish: ## push the images that were built and tested as VERSION [REGISTRY=prefix/] [VERSION=1.2.3]
+	@.ci/publish '$(REGISTRY)' '$(VERSION)'
 
 .PHONY: bench
 bench: $(SETUP) ## both workflows measured: seconds, CPU and memory a stage, and the quality [DATA=folder]

@@ -1,0 +1,43 @@
+"""What CI publishes and with what: the same list, the same targets, the same Pythons everywhere."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fraudline.local.documents import IMAGES
+
+REPOSITORY = Path(__file__).parents[2]
+WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
+
+
+def test_what_is_published_is_every_stages_image():
+    listed = re.search(r"^IMAGES = (.*)$", (REPOSITORY / ".ci/publish").read_text(), re.MULTILINE)
+    assert listed is not None
+    assert tuple(re.findall(r'"(\w+)"', listed[1])) == tuple(IMAGES)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_calls_only_what_there_is(workflow: Path):
+    targets = re.findall(r"^\.PHONY: (\S+)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    text = workflow.read_text()
+    assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= set(targets)
+    assert all((REPOSITORY / script).is_file() for script in re.findall(r"\.ci/\w+", text))
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_action_is_pinned_to_a_commit(workflow: Path):
+    """A tag can be moved onto other code, which would then run with the role that publishes."""
+    used = re.findall(r"uses: (\S+)", workflow.read_text())
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
+
+
+def test_the_oldest_python_that_is_supported_is_tested():
+    oldest = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["requires-python"]
+    tested = re.search(r"python: \[(.*)\]", (REPOSITORY / ".github/workflows/test.yml").read_text())
+    assert tested is not None
+    assert oldest.removeprefix(">=") == re.findall(r"[\d.]+", tested[1])[0]
