@@ -65,7 +65,7 @@ test: $(SETUP) $(PIPELINE) ## every test; those of the images need a Docker engi
 		without='and not registry'; why='root, or the package docker-registry: the tests of publishing'; fi; \
 	if [ -n "$$why" ] && [ -n "$${CI:-}" ]; then echo "Can't run, for want of $$why" >&2; exit 1; fi; \
 	if [ "$$without" != 'and not docker' ]; then $(MAKE) --no-print-directory images; fi; \
-	$(BIN)/pytest -m "not slow $$without"; \
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow $$without"; \
 	if [ -n "$$why" ]; then echo "Not run, for want of $$why"; fi
 
 .PHONY: lint

@@ -314,28 +314,33 @@ def test_told_to_stop_a_training_saves_the_trees_it_has(training: Path):
 
 def test_every_stage_obeys_sigterm_as_a_containers_first_process():
     """The kernel spares a first process that has no handler, and SIGKILL would come in its place."""
-    slow = ("--cpus", "0.05")  # its libraries take seconds to import
+    slow = ("--cpus", "0.02")  # its libraries take ten seconds to import
     names = {stage: started(*slow, jobs.image(stage), stage) for stage in STAGES}
+    kills = []
     try:
-        for name in names.values():
-            until_sigterm_is_caught(name)
-            subprocess.run(["docker", "kill", "--signal", "TERM", name], check=True, capture_output=True)
+        waiting = {name: first_process(name) for name in names.values()}
+        while waiting:
+            time.sleep(0.01)
+            for name in [name for name, process in waiting.items() if catches_sigterm(process)]:
+                del waiting[name]
+                kill = ["docker", "kill", "--signal", "TERM", name]
+                kills.append(subprocess.Popen(kill, stdout=subprocess.DEVNULL))
+        assert [process.wait() for process in kills] == [0] * len(names)
         assert {stage: ended_with(name) for stage, name in names.items()} == dict.fromkeys(names, 143)
     finally:
         subprocess.run(["docker", "rm", "-f", *names.values()], check=True, capture_output=True)
 
 
-def until_sigterm_is_caught(name: str) -> None:
-    """Until the kernel knows a handler; before that it would drop the signal."""
+def first_process(name: str) -> int:
     shown = subprocess.run(["docker", "inspect", name], check=True, capture_output=True, text=True)
-    process = json.loads(shown.stdout)[0]["State"]["Pid"]
-    for _ in range(1000):
-        status = Path(f"/proc/{process}/status").read_text()
-        caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
-        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
-            return
-        time.sleep(0.02)
-    raise AssertionError(status)
+    return int(json.loads(shown.stdout)[0]["State"]["Pid"])
+
+
+def catches_sigterm(process: int) -> bool:
+    """Whether the kernel knows a handler; before that it would drop the signal."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 # Hosting

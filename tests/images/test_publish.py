@@ -8,6 +8,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -117,13 +118,14 @@ def test_both_tags_name_the_tested_image_as_a_schema_2_manifest(published, regis
 
 
 @pytest.fixture
-def empty_engine(tmp_path: Path) -> Iterator[list[str]]:
+def empty_engine() -> Iterator[list[str]]:
     """The command of an engine that has no image yet, beside the machine's own."""
-    place = tmp_path / "engine.sock"
-    folders = ["--data-root", tmp_path / "data", "--exec-root", tmp_path / "exec", "--pidfile", tmp_path / "pid"]
+    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: the path of a socket may have 107 bytes
+    place = folder / "socket"
+    folders = ["--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
     with (
         bridge("fraudtest0") as name,
-        (tmp_path / "log").open("w") as log,
+        (folder / "log").open("w") as log,
         subprocess.Popen(
             ["dockerd", *folders, "-H", f"unix://{place}", "--bridge", name, "--iptables=false", "--ip-masq=false"],
             stdout=log,
@@ -134,6 +136,7 @@ def empty_engine(tmp_path: Path) -> Iterator[list[str]]:
         until(lambda: output(*client, "version"))
         yield client
         daemon.terminate()
+    shutil.rmtree(folder)
 
 
 @contextmanager

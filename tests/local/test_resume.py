@@ -212,6 +212,6 @@ def test_a_container_that_outlives_its_run_is_removed_by_the_next(data: Path, wh
         os.killpg(process.pid, signal.SIGKILL)
     ended = subprocess.run(command("daily", data, root, "docker"), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-    listed = ["docker", "ps", "-aq", "--filter", "name=fraudline-"]
-    assert not subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    listed = ["docker", "ps", "-a", "--no-trunc", "--format", "{{.Mounts}}"]
+    assert str(root) not in subprocess.run(listed, capture_output=True, text=True, check=True).stdout
     assert state(root) == state(whole)
