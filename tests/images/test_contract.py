@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -371,14 +372,10 @@ def test_told_to_stop_the_server_answers_what_it_has_begun(tmp_path: Path):
 
 def connected(port: int) -> socket.socket:
     """A connection to a server that is up: the engine's proxy listens before it does."""
-    for _ in range(200):
-        connection = socket.create_connection(("127.0.0.1", port), timeout=10)
-        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+    for _ in range(300):
         try:
-            if b"200 OK" in connection.recv(10_000):
-                return connection
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2):
+                return socket.create_connection(("127.0.0.1", port), timeout=10)
         except OSError:
-            pass
-        connection.close()
-        time.sleep(0.1)
+            time.sleep(0.1)
     raise AssertionError("the server did not come up")
