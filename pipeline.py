@@ -77,7 +77,7 @@ SDK_DEFAULTS = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {
 # The session checks that constant once; the SDK would at each of some seventy uses, for longer than all the rest.
 SageMakerConfig.validate_sagemaker_config = staticmethod(lambda *_: None)
 
-NAMES = {"training": "fraud-model-training", "daily": "fraud-detection-daily"}
+NAMES = {"training": "fraud-model-training", "daily": "fraud-detection-daily", "backfill": "fraud-history-backfill"}
 ROLE = "arn:aws:iam::123456789012:role/fraudline"
 INSTANCE, LONGEST_SECONDS = "ml.m5.xlarge", 86_400
 # Addresses are asked of Execution for a sample day; then parameters take the place of it and of the day before.

@@ -8,6 +8,7 @@ and put in place only when the stage has succeeded, the summary last. A prefix c
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import tempfile
@@ -91,11 +92,26 @@ class Channels:
 
     def read(self, name: str, schema: Schema, pattern: str = "*.parquet") -> pl.DataFrame:
         """An input's Parquet files as one table of exactly the schema's columns."""
-        return pl.concat([read_table(path, schema, name) for path in self.files(name, pattern)])
+        return pl.concat([scan_table(path, schema, name) for path in self.files(name, pattern)]).collect()
+
+    def parts(self, name: str, schema: Schema) -> list[pl.LazyFrame]:
+        """An input's tables as ``read`` gives them, lazily: one a sub-folder, or one of all files where there are none."""
+        root = self.folder(name)
+        groups: dict[str, list[pl.LazyFrame]] = {}
+        for path in self.files(name):
+            part = path.relative_to(root).parts[0] if path.parent != root else ""
+            groups.setdefault(part, []).append(scan_table(path, schema, name))
+        return [pl.concat(groups[part]) for part in sorted(groups)]
 
     def read_json(self, name: str, file: str) -> Any:
         """One JSON file of an input."""
         return read_json(self.folder(name) / file, name)
+
+    def read_json_beside(self, name: str, sibling: str, file: str) -> Any | None:
+        """One JSON file of a folder that lies beside an input's, None where it is not there."""
+        parent = self.location(name).rstrip("/").rpartition("/")[0]
+        text = _text(parent, f"{sibling}/{file}")
+        return None if text is None else json.loads(text)
 
     def scratch(self, name: str) -> Path:
         """An empty folder that goes with this run."""
@@ -134,7 +150,7 @@ class Channels:
         """Write a table into an output as Parquet."""
         path = self.output(name) / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        table.write_parquet(path, compression="zstd")
+        table.write_parquet(path, compression="zstd", compression_level=1)
 
     def write_json(self, name: str, file: str, content: Any) -> None:
         """Write one JSON file into an output."""
@@ -164,7 +180,7 @@ class Channels:
 
     def _is_published(self, name: str) -> bool:
         location = self.destination(name)
-        text = s3.read(location, MANIFEST_FILE) if s3.is_uri(location) else _text(Path(location, MANIFEST_FILE))
+        text = _text(location, MANIFEST_FILE)
         if text is None:
             return False
         old, new = json.loads(text), json.loads((self._staged[name] / MANIFEST_FILE).read_text())
@@ -202,31 +218,32 @@ class Channels:
                 _remove(path)
 
 
-def read_table(path: Path, schema: Schema, channel: str) -> pl.DataFrame:
-    """One Parquet file as a table of exactly the schema's columns."""
+def scan_table(path: Path, schema: Schema, channel: str) -> pl.LazyFrame:
+    """One Parquet file as a table of exactly the schema's columns, not read yet."""
+    table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     try:
-        table = pl.read_parquet(path)
+        found = table.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(
             f"channel '{channel}': {path.name} is not readable Parquet ({type(error).__name__}); write it again"
         ) from error
     for column, dtype in schema.items():
-        if column not in table.columns:
+        if column not in found:
             raise InputError(
                 f"channel '{channel}': {path.name} has no column '{column}' ({dtype}); "
-                f"it has {', '.join(table.columns)}; run the stage that writes this channel again"
+                f"it has {', '.join(found)}; run the stage that writes this channel again"
             )
-        if table.schema[column] not in (dtype, pl.Null):
+        if found[column] not in (dtype, pl.Null):
             raise InputError(
                 f"channel '{channel}': {path.name}: column '{column}' must be {dtype}, "
-                f"got {table.schema[column]}; run the stage that writes this channel again"
+                f"got {found[column]}; run the stage that writes this channel again"
             )
     return table.select(pl.col(column).cast(dtype) for column, dtype in schema.items())
 
 
 def read_json(path: Path, channel: str) -> Any:
     """One JSON file."""
-    text = _text(path)
+    text = path.read_text() if path.is_file() else None
     if text is None:
         raise InputError(f"channel '{channel}': {path.name} is missing; run the stage that writes it again")
     try:
@@ -235,12 +252,23 @@ def read_json(path: Path, channel: str) -> Any:
         raise InputError(f"channel '{channel}': {path.name} is not JSON ({error}); write it again") from error
 
 
+class _Digest(io.RawIOBase):
+    """A file that only keeps the hash of what is written into it."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+
 def content_hash(*tables: pl.DataFrame) -> str:
     """A hash of what tables hold, whatever the version that wrote their files."""
-    digest = hashlib.sha256()
+    digest = _Digest()
     for table in tables:
-        digest.update(table.write_csv().encode())
-    return digest.hexdigest()
+        table.write_csv(digest)
+    return digest.sha256.hexdigest()
 
 
 def _comes_last(name: str) -> tuple[bool, str]:
@@ -248,7 +276,11 @@ def _comes_last(name: str) -> tuple[bool, str]:
     return name in (MANIFEST_FILE, POINTER_FILE), name
 
 
-def _text(path: Path) -> str | None:
+def _text(location: str, file: str) -> str | None:
+    """A file below a folder or an s3:// prefix, None where it is not there."""
+    if s3.is_uri(location):
+        return s3.read(location, file)
+    path = Path(location, file)
     return path.read_text() if path.is_file() else None
 
 

@@ -59,6 +59,7 @@ RAW = Channel("raw", "raw transactions: YYYY-MM-DD/*.parquet")
 LABELS = Channel("labels", "fraud labels: *.parquet with transaction_id, is_fraud and, if known, labeled_at")
 REJECTED = Channel("rejected", "broken rows, each with all its reasons", required=False)
 HISTORY = Channel("history", "the compact tail that the windows need", published=True)
+DATASET = Channel("dataset", "valid transactions with their labels, in folders that hold whole customers")
 MODEL = Channel("model", "the artifact: its files, a model.tar.gz, or the champion's folder")
 CHAMPION = Channel("champion", "current.json, which names the champion or null, and the champion's artifact")
 TRANSACTIONS = Channel("transactions", "the day's valid transactions")
@@ -79,7 +80,7 @@ STAGES: dict[str, Stage] = {
             prefix="DataExtract",
             says="Months of valid transactions joined with the labels known by as_of.",
             reads=(RAW, LABELS),
-            writes=(Channel("dataset", "valid transactions with their labels, by time"), REJECTED),
+            writes=(DATASET, REJECTED),
             parameters=(
                 AS_OF,
                 Parameter("months", _COUNT, "how far back to read", "calendar months", 6),
@@ -94,7 +95,7 @@ STAGES: dict[str, Stage] = {
             image="features",
             prefix="Features",
             says="The features of every transaction, split by time, and the history for the next day.",
-            reads=(Channel("dataset", "valid transactions with their labels"),),
+            reads=(DATASET,),
             writes=(
                 Channel("train", "rows to learn from"),
                 Channel("validation", "later rows, for early stopping and calibration"),
@@ -176,8 +177,18 @@ STAGES: dict[str, Stage] = {
             image="features",
             prefix="Features",
             says="The same features for one day from the history, and the history for the next day.",
-            reads=(TRANSACTIONS, KNOWN_LABELS, Channel("history", "the history before the day")),
+            reads=(TRANSACTIONS, KNOWN_LABELS, Channel("history", "the history before the day", published=True)),
             writes=(FEATURES, HISTORY),
+            parameters=(AS_OF, LABEL_DELAY, EXECUTION, REPLACE),
+        ),
+        Stage(
+            "backfill-history",
+            step="BackfillHistory",
+            image="features",
+            prefix="Backfill",
+            says="The history before as_of, rebuilt from raw data.",
+            reads=(DATASET,),
+            writes=(HISTORY,),
             parameters=(AS_OF, LABEL_DELAY, EXECUTION, REPLACE),
         ),
         Stage(

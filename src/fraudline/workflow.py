@@ -103,7 +103,14 @@ DAILY = (
     ),
 )
 
-WORKFLOWS: Mapping[str, tuple[Step, ...]] = {"training": TRAINING, "daily": DAILY}
+BACKFILL = (
+    TRAINING[0],
+    Step(
+        STAGES["backfill-history"], {"dataset": Output("data-extraction", "dataset")}, {"history": HISTORY_BEFORE_AS_OF}
+    ),
+)
+
+WORKFLOWS: Mapping[str, tuple[Step, ...]] = {"training": TRAINING, "daily": DAILY, "backfill": BACKFILL}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from fraudline.days import DAY, HOUR, RISK_HISTORY_DAYS
 
@@ -202,7 +202,12 @@ CUSTOMER_TAIL = max(feature.window for feature in FEATURES if feature.entity == 
 ENTITY_DAYS = RISK_HISTORY_DAYS
 
 
+def described() -> dict[str, list[Any]]:
+    """Every definition by name, without its sentence: entity, aggregate, its constants, window, unit."""
+    return {f.name: [f.entity, type(f.aggregate).__name__, asdict(f.aggregate), f.window, f.unit] for f in FEATURES}
+
+
 def contract() -> str:
-    """The hash of the definitions, their sentences aside; what bears the same one fits together."""
-    parts = [[f.name, f.entity, type(f.aggregate).__name__, asdict(f.aggregate), f.window, f.unit] for f in FEATURES]
+    """The hash of the definitions, in their order; what bears the same one fits together."""
+    parts = [[name, *parts] for name, parts in described().items()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

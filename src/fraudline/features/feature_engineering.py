@@ -1,8 +1,18 @@
-"""Training's second stage: features of every transaction, split by time, and the next day's history."""
+"""Training's second stage: features of every transaction, split by time, and the next day's history.
+
+The dataset comes in parts that hold whole customers, so that memory holds as many of them as there are
+processors, whatever the number of rows. What is known of merchants and categories spans all parts.
+"""
 
 from __future__ import annotations
 
-from datetime import date
+import os
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from functools import partial
+from typing import NamedTuple
 
 import polars as pl
 
@@ -10,12 +20,24 @@ from fraudline.channel import Channels
 from fraudline.days import midnight
 from fraudline.errors import InputError
 from fraudline.features import definitions
-from fraudline.features.history import history_of
+from fraudline.features.entity_days import EntityDays
+from fraudline.features.history import EVENTS, events_of, known_of, tail
 from fraudline.features.numpy_engine import compute
-from fraudline.features.split import Period, split
-from fraudline.features.tables import with_keys, write_features
-from fraudline.schema import DATASET, TRANSACTIONS
+from fraudline.features.split import Period, Split, split
+from fraudline.features.tables import with_keys, write_contract
+from fraudline.schema import DATASET
 from fraudline.stage import Summary
+
+SPLIT = ("train", "validation", "test")
+
+
+class Part(NamedTuple):
+    """What is left of a part once its features are written: counts by table, and what the history needs."""
+
+    computed: int
+    rows: Counter[str]
+    frauds: Counter[str]
+    events: pl.DataFrame
 
 
 def run(
@@ -28,40 +50,56 @@ def run(
     execution: str,
     replace: bool,  # the host's, for the commit
 ) -> Summary:
-    """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud) and publish ``history``."""
-    dataset = channels.read("dataset", DATASET)
-    if not dataset.height:
-        raise InputError("channel 'dataset': no rows; check the extraction's summary")
-    first = dataset.get_column("timestamp").min().date()  # type: ignore[union-attr]
+    """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud, weight) and publish ``history``."""
+    parts = channels.parts("dataset", DATASET)
+    known = known_of(pl.concat(parts))
+    first = known.first_day()
     periods = split(
         first, as_of, delay=label_delay_days, warmup=warmup_days, test=test_days, validation_share=validation_share
     )
-    transactions = dataset.select(*TRANSACTIONS)
-    labels = dataset.with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
-    history = history_of(transactions).learn(labels)
-    features = compute(transactions, history, label_delay_days)
-    labelled = pl.concat([with_keys(transactions, features), dataset.select("is_fraud")], how="horizontal")
-    counts = {}
-    for name in ("train", "validation", "test"):
+    entities = known.entity_days(label_delay_days, first, as_of - timedelta(days=1))
+    engineer = partial(_engineer, channels, as_of, periods, entities)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy and polars leave the interpreter's lock alone
+        done = list(threads.map(engineer, range(len(parts)), parts))
+    rows, frauds = (sum((getattr(part, name) for part in done), Counter[str]()) for name in ("rows", "frauds"))
+    told = {}
+    for name in SPLIT:
         period: Period = getattr(periods, name)
-        rows = _labelled_in(labelled, period)
-        if not rows.get_column("is_fraud").sum():
+        if not frauds[name]:
             raise InputError(
                 f"channel 'dataset': no known fraud from {period.first} to {period.end}, the {name} period; "
                 "check the labels, or deliver more days"
             )
-        write_features(channels, name, rows, {"first": period.first.isoformat(), "end": period.end.isoformat()})
-        counts[name] = {"first": period.first.isoformat(), "end": period.end.isoformat(), "rows": rows.height}
-    manifest = history.publish(channels, as_of, label_delay_days, execution)
+        days = {"first": period.first.isoformat(), "end": period.end.isoformat()}
+        write_contract(channels, name, days)
+        told[name] = {**days, "rows": rows[name]}
+    history = known.with_events(pl.concat(part.events for part in done))
     return {
         "features": list(definitions.NAMES),
         "feature_count": len(definitions.NAMES),
-        "record_count": features.height,
-        "periods": counts,
-        "history": manifest,
+        "record_count": sum(part.computed for part in done),
+        "periods": told,
+        "history": history.publish(channels, as_of, label_delay_days, execution),
     }
 
 
-def _labelled_in(rows: pl.DataFrame, period: Period) -> pl.DataFrame:
+def _engineer(
+    channels: Channels, as_of: date, periods: Split, entities: Mapping[str, EntityDays], number: int, part: pl.LazyFrame
+) -> Part:
+    """Compute and write one part."""
+    dataset = part.collect().sort("timestamp", "transaction_id")
+    features = compute(dataset, pl.DataFrame(schema=EVENTS), entities)
+    table = pl.concat([with_keys(dataset, features), dataset.select("is_fraud", "weight")], how="horizontal")
+    rows, frauds = Counter[str](), Counter[str]()
+    for name in SPLIT:
+        chosen = _labelled_in(table, getattr(periods, name), drawn=name == "train")
+        channels.write(name, chosen, f"part-{number:03}.parquet")
+        rows[name], frauds[name] = chosen.height, int(chosen.get_column("is_fraud").sum())
+    return Part(dataset.height, rows, frauds, tail(events_of(dataset), as_of))
+
+
+def _labelled_in(table: pl.DataFrame, period: Period, *, drawn: bool) -> pl.DataFrame:
+    """The labelled rows of a period; ``drawn`` ones with their weights, or all, each for itself."""
     within = pl.col("timestamp").is_between(midnight(period.first), midnight(period.end), "left")
-    return rows.filter(within, pl.col("is_fraud").is_not_null())
+    rows = table.filter(within, pl.col("is_fraud").is_not_null())
+    return rows.filter(pl.col("weight") > 0) if drawn else rows.with_columns(weight=pl.lit(1.0, pl.Float32))

@@ -8,7 +8,7 @@ from fraudline.channel import Channels
 from fraudline.features import definitions
 from fraudline.features.history import read_history
 from fraudline.features.numpy_engine import compute
-from fraudline.features.tables import with_keys, write_features
+from fraudline.features.tables import with_keys, write_contract
 from fraudline.schema import LABELS, TRANSACTIONS
 from fraudline.stage import Summary
 
@@ -24,15 +24,15 @@ def run(
     day = as_of - timedelta(days=1)
     transactions = channels.read("transactions", TRANSACTIONS)
     past = read_history(channels, day, label_delay_days)
-    history = past.extend(transactions).learn(channels.read("labels", LABELS))
-    features = compute(transactions, history, label_delay_days)
+    history = past.extend(transactions, channels.read("labels", LABELS))
+    features = compute(transactions, past.events, history.entity_days(label_delay_days, day, day))
     table = with_keys(transactions, features)
-    write_features(channels, "features", table, {"first": day.isoformat(), "end": as_of.isoformat()})
-    manifest = history.publish(channels, as_of, label_delay_days, execution)
+    channels.write("features", table)
+    write_contract(channels, "features", {"first": day.isoformat(), "end": as_of.isoformat()})
     first = zip(table.get_column("transaction_id").head(20), features.head(20).iter_rows(), strict=True)
     return {
         "features": [{"transaction_id": id_, "features": values} for id_, values in first],
         "feature_names": list(definitions.NAMES),
         "record_count": table.height,
-        "history": manifest,
+        "history": history.publish(channels, as_of, label_delay_days, execution),
     }

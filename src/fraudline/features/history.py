@@ -6,16 +6,19 @@ category, and their known frauds. It is published once per feature contract and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 import polars as pl
 
 from fraudline.channel import MANIFEST_FILE, Channels, content_hash
-from fraudline.days import DAY, day_number
+from fraudline.contract import difference
+from fraudline.days import DAY, day_number, from_day_number
 from fraudline.errors import InputError
 from fraudline.features import definitions
+from fraudline.features.entity_days import EntityDays
 from fraudline.schema import Schema
 
 EVENTS: Schema = {
@@ -29,107 +32,162 @@ EVENTS: Schema = {
 COUNTS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "transactions": pl.Int64}
 FRAUDS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "known_day": pl.Int32, "frauds": pl.Int64}
 
-_ENTITIES = ("merchant", "merchant_category")
+ENTITIES = ("merchant", "merchant_category")
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
 
 
 @dataclass(frozen=True)
 class History:
-    """The past as the engine sees it; each table's order is fixed by its content."""
+    """The past as the engine sees it; each table's order is fixed by its content when it is published.
+
+    ``origin`` is the manifest of the published history that it goes on from, empty where it was made from raw data.
+    """
 
     events: pl.DataFrame
     counts: pl.DataFrame
     frauds: pl.DataFrame
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
-    def extend(self, transactions: pl.DataFrame) -> History:
-        """With further transactions behind it (schema TRANSACTIONS)."""
-        counts = pl.concat([self.counts, _counts(transactions)])
+    def with_events(self, events: pl.DataFrame) -> History:
+        """With these events (schema EVENTS) instead of its own."""
+        return replace(self, events=events)
+
+    def first_day(self) -> date:
+        """The first day on which any transaction was counted."""
+        return from_day_number(int(self.counts.get_column("day").min()))  # type: ignore[arg-type]
+
+    def extend(self, transactions: pl.DataFrame, labels: pl.DataFrame) -> History:
+        """With further transactions behind it, and the labels that are known by now instead of its own.
+
+        Args:
+            transactions: schema TRANSACTIONS.
+            labels: all that a later day can still see, schema LABELS.
+        """
+        counts = pl.concat([self.counts, counts_of(transactions.lazy())])
         return History(
-            pl.concat([self.events, _events(transactions)]),
+            pl.concat([self.events, events_of(transactions)]),
             counts.group_by("entity", "key", "day").agg(pl.col("transactions").sum()),
-            self.frauds,
+            frauds_of(labels.lazy()),
+            self.origin,
         )
 
-    def learn(self, labels: pl.DataFrame) -> History:
-        """With these known labels (schema LABELS, or a dataset with days) instead of its own."""
-        return History(self.events, self.counts, _frauds(labels))
-
-    def before(self, day: date) -> History:
-        """Only what the features of ``day`` and later can still see."""
-        midnight, number = day_number(day) * DAY, day_number(day)
-        first_day = number - definitions.ENTITY_DAYS
-        return History(
-            self.events.filter(pl.col("second").is_between(midnight - definitions.CUSTOMER_TAIL, midnight, "left")),
-            self.counts.filter(pl.col("day").is_between(first_day, number, "left")),
-            self.frauds.filter(pl.col("day") >= first_day, pl.col("known_day") < number),
-        )
+    def entity_days(self, delay: int, first: date, last: date) -> dict[str, EntityDays]:
+        """What is known of each kind of entity on the days from ``first`` to ``last``."""
+        days = day_number(first), day_number(last)
+        return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in ENTITIES}
 
     def publish(self, channels: Channels, day: date, delay: int, execution: str) -> dict[str, Any]:
-        """Write it into the ``history`` output as the history before ``day``; returns its manifest."""
-        tail = self.before(day)
-        tables = {
-            "events": tail.events.sort(list(EVENTS)),
-            "counts": tail.counts.sort(list(COUNTS)),
-            "frauds": tail.frauds.sort(list(FRAUDS)),
-        }
+        """Write what the features of ``day`` and later can still see into the output ``history``.
+
+        Returns:
+            Its manifest.
+        """
+        tables = {name: table.sort(list(table.columns)) for name, table in self._before(day).items()}
         for name, table in tables.items():
             channels.write("history", table, f"{name}.parquet")
         manifest = {
             "contract": definitions.contract(),
+            "definitions": definitions.described(),
             "before": day.isoformat(),
             "label_delay_days": delay,
             "execution": execution,
             "content": content_hash(*tables.values()),
             "rows": {name: table.height for name, table in tables.items()},
+            "origin": {key: self.origin[key] for key in ("before", "content") if self.origin},
         }
         channels.write_json("history", MANIFEST_FILE, manifest)
         return manifest
 
-
-def history_of(transactions: pl.DataFrame) -> History:
-    """A history that holds all of some transactions (schema TRANSACTIONS) and knows no fraud yet."""
-    return History(_events(transactions), _counts(transactions), pl.DataFrame(schema=FRAUDS))
+    def _before(self, day: date) -> dict[str, pl.DataFrame]:
+        number = day_number(day)
+        first_day = number - definitions.ENTITY_DAYS
+        return {
+            "events": tail(self.events, day),
+            "counts": self.counts.filter(pl.col("day").is_between(first_day, number, "left")).select(*COUNTS),
+            "frauds": self.frauds.filter(pl.col("day") >= first_day, pl.col("known_day") < number).select(*FRAUDS),
+        }
 
 
 def read_history(channels: Channels, day: date, delay: int) -> History:
-    """The ``history`` input; it must be the one before ``day``, of this contract and label delay."""
+    """The input ``history``: the one before ``day``, of this contract and label delay, and not stale.
+
+    Raises:
+        InputError: there is none, or it is another one.
+    """
+    again = f"run the days before {day} in their order, or rebuild it: fraudline run backfill --as-of {day}"
+    place = channels.location("history")
     if not channels.has("history"):
-        raise InputError(
-            f"channel 'history': there is none before {day} at '{channels.location('history')}', a gap in the days; "
-            f"run the days before {day} in their order, or a training as of {day}"
-        )
+        raise InputError(f"channel 'history': there is none before {day} at '{place}', a gap in the days; {again}")
     manifest = channels.read_json("history", MANIFEST_FILE)
-    expected = {"contract": definitions.contract(), "before": day.isoformat(), "label_delay_days": delay}
-    for key, value in expected.items():
+    if manifest["contract"] != definitions.contract():
+        ours = {"contract": definitions.contract(), "definitions": definitions.described()}
+        raise InputError(f"channel 'history': '{place}' has {difference(manifest, ours)}; {again}")
+    for key, value in {"before": day.isoformat(), "label_delay_days": delay}.items():
         if manifest[key] != value:
+            raise InputError(f"channel 'history': '{place}' has {key} {manifest[key]}, expected {value}; {again}")
+    _check_origin(channels, manifest, again)
+    tables = {"events": EVENTS, "counts": COUNTS, "frauds": FRAUDS}
+    return History(*(channels.read("history", tables[name], f"{name}.parquet") for name in tables), manifest)
+
+
+def _check_origin(channels: Channels, manifest: dict[str, Any], again: str) -> None:
+    """A history is stale once one of those that it goes back to has been replaced by other content."""
+    while origin := manifest["origin"]:
+        older = channels.read_json_beside("history", f"before={origin['before']}", MANIFEST_FILE)
+        if older is None:
+            return  # expired: nobody can have replaced it since
+        if older["content"] != origin["content"]:
             raise InputError(
-                f"channel 'history': '{channels.location('history')}' has {key} {manifest[key]}, expected {value}; "
-                f"run the day before, or a training as of {day}"
+                f"channel 'history': '{channels.location('history')}' is stale: it goes back to the history before "
+                f"{origin['before']}, which execution '{older['execution']}' has replaced since; {again} with "
+                "--set replace=true"
             )
-    return History(
-        channels.read("history", EVENTS, "events.parquet"),
-        channels.read("history", COUNTS, "counts.parquet"),
-        channels.read("history", FRAUDS, "frauds.parquet"),
-    )
+        manifest = older
 
 
-def _events(transactions: pl.DataFrame) -> pl.DataFrame:
+def known_of(dataset: pl.LazyFrame) -> History:
+    """What is known of merchants and categories, without events yet.
+
+    Args:
+        dataset: schema DATASET.
+
+    Raises:
+        InputError: it has no rows.
+    """
+    counts = counts_of(dataset)
+    if not counts.height:
+        raise InputError("channel 'dataset': no rows; check the extraction's summary")
+    return History(pl.DataFrame(schema=EVENTS), counts, frauds_of(dataset.with_columns(_DAY.alias("day"))))
+
+
+def events_of(transactions: pl.DataFrame) -> pl.DataFrame:
+    """Transactions (schema TRANSACTIONS) as what later ones of their customers see of them (schema EVENTS)."""
     return transactions.with_columns(pl.col("timestamp").dt.epoch("s").alias("second")).select(*EVENTS)
 
 
-def _counts(transactions: pl.DataFrame) -> pl.DataFrame:
+def counts_of(transactions: pl.LazyFrame) -> pl.DataFrame:
+    """Transactions by entity and day (schema COUNTS)."""
     days = transactions.with_columns(_DAY.alias("day"))
-    return pl.concat([_per_entity(days, entity, ["day"], "transactions") for entity in _ENTITIES]).select(*COUNTS)
+    return _per_entity(days, ["day"], "transactions").select(*COUNTS).collect(engine="streaming")
 
 
-def _frauds(labels: pl.DataFrame) -> pl.DataFrame:
-    known = labels.filter(pl.col("is_fraud") == 1)
-    return pl.concat([_per_entity(known, entity, ["day", "known_day"], "frauds") for entity in _ENTITIES]).select(
-        *FRAUDS
+def frauds_of(labels: pl.LazyFrame) -> pl.DataFrame:
+    """Known frauds by entity, day and known_day (schema FRAUDS), of labels (schema LABELS)."""
+    frauds = labels.filter(pl.col("is_fraud") == 1)
+    return _per_entity(frauds, ["day", "known_day"], "frauds").select(*FRAUDS).collect(engine="streaming")
+
+
+def tail(events: pl.DataFrame, day: date) -> pl.DataFrame:
+    """The events before ``day`` that its features and later ones can still see."""
+    midnight = day_number(day) * DAY
+    return events.filter(pl.col("second").is_between(midnight - definitions.CUSTOMER_TAIL, midnight, "left"))
+
+
+def _per_entity(rows: pl.LazyFrame, by: list[str], count: str) -> pl.LazyFrame:
+    return pl.concat(
+        rows.filter(pl.col(entity).is_not_null())
+        .group_by(pl.col(entity).alias("key"), *by)
+        .agg(pl.len().cast(pl.Int64).alias(count))
+        .with_columns(pl.lit(entity).alias("entity"))
+        for entity in ENTITIES
     )
-
-
-def _per_entity(rows: pl.DataFrame, entity: str, by: list[str], count: str) -> pl.DataFrame:
-    named = rows.filter(pl.col(entity).is_not_null()).select(pl.col(entity).alias("key"), *by)
-    grouped = named.group_by("key", *by).agg(pl.len().cast(pl.Int64).alias(count))
-    return grouped.with_columns(pl.lit(entity).alias("entity"))

@@ -5,7 +5,7 @@ Each formula stands in one written order of + - x / and sqrt over integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,37 +13,53 @@ import polars as pl
 
 from fraudline.days import DAY, HOUR
 from fraudline.features import definitions as d
-from fraudline.features.history import History
-from fraudline.features.windows import Customers, EntityDays, Floats, Rows, distance
+from fraudline.features.entity_days import EntityDays, SeenDays
+from fraudline.features.history import events_of
+from fraudline.features.windows import Customers, Events, Floats, Ints, distance
 
 
-def compute(transactions: pl.DataFrame, history: History, delay: int) -> pl.DataFrame:
+class Rows:
+    """The transactions to compute in one order, with what nobody but themselves can see."""
+
+    def __init__(self, transactions: pl.DataFrame, events: Events, order: Ints) -> None:
+        self._table, self._order = transactions, order
+        self.cents, self.second = events.cents, events.second
+        self.day: Ints = self.second // DAY
+        self.place = events.latitude, events.longitude
+
+    def column(self, name: str) -> pl.Series:
+        """A column in the order of the rows."""
+        return self._table.get_column(name).gather(self._order)
+
+
+def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[str, EntityDays]) -> pl.DataFrame:
     """The features of some transactions.
 
     Args:
-        transactions: rows to compute, schema TRANSACTIONS.
-        history: the past, these transactions included.
-        delay: whole days before a label counts.
+        transactions: rows to compute, schema TRANSACTIONS; they see each other.
+        past: their customers' earlier transactions, and maybe others', schema EVENTS.
+        entities: what is known of merchants and of categories on the days of the rows.
 
     Returns:
         One float32 column a feature, in the order of the definitions, null where there is no value;
         one row a transaction, in the given order.
     """
-    rows = Rows(transactions)
-    sources = {
-        "transaction": rows,
-        "customer": Customers(rows, history.events),
-        "merchant": EntityDays(rows, history, "merchant", delay),
-        "merchant_category": EntityDays(rows, history, "merchant_category", delay),
-    }
+    own = past.filter(pl.col("customer_id").is_in(transactions.get_column("customer_id").unique().implode()))
+    customers = Customers(Events.of(pl.concat([own, events_of(transactions)])), transactions.height)
+    rows = Rows(transactions, customers.rows, customers.order)
+    sources: dict[str, Any] = {"transaction": rows, "customer": customers}
+    for entity, known in entities.items():
+        sources[entity] = SeenDays(known, rows.column(entity), rows.day)
+    given = np.empty(len(customers.order), np.int64)
+    given[customers.order] = np.arange(len(given))
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {
-            feature.name: _COMPILERS[type(feature.aggregate)](sources[feature.entity], feature)
+            feature.name: _COMPILERS[type(feature.aggregate)](sources[feature.entity], feature).astype(np.float32)
             for feature in d.FEATURES
         }
-    # x / 0 is no value, as 0 / 0 is.
-    finite = {name: np.where(np.isinf(values), np.nan, values) for name, values in columns.items()}
-    return pl.DataFrame({name: pl.Series(values.astype(np.float32)).fill_nan(None) for name, values in finite.items()})
+        # x / 0 is no value, as 0 / 0 is.
+        finite = {name: np.where(np.isinf(values), np.float32(np.nan), values) for name, values in columns.items()}
+    return pl.DataFrame({name: pl.Series(values[given]).fill_nan(None) for name, values in finite.items()})
 
 
 def _hour(rows: Rows) -> Any:
@@ -55,8 +71,8 @@ def _is_weekend(rows: Rows) -> Any:
 
 
 def _distance_from_home(rows: Rows) -> Floats:
-    home = rows.column("customer_latitude"), rows.column("customer_longitude")
-    return distance(*home, rows.column("latitude"), rows.column("longitude"))
+    home = (rows.column(f"customer_{axis}").to_numpy() for axis in ("latitude", "longitude"))
+    return distance(*home, *rows.place)
 
 
 def _zscore(customers: Customers, window: int) -> Any:
@@ -75,13 +91,13 @@ def _speed(customers: Customers, window: int) -> Floats:
     return customers.distance_from_previous(window) / (customers.since_previous(window) / HOUR)
 
 
-def _risk(days: EntityDays, window: int, risk: d.Risk) -> Floats:
+def _risk(days: SeenDays, window: int, risk: d.Risk) -> Floats:
     share = (days.frauds(window) + risk.share * risk.strength) / (days.transactions(window) + risk.strength)
-    return np.where(days.known, share, np.nan)
+    return np.where(days.has_entity, share, np.nan)
 
 
-def _of_known(days: EntityDays, values: Any) -> Floats:
-    return np.where(days.known, values, np.nan)
+def _of_known(days: SeenDays, values: Any) -> Floats:
+    return np.where(days.has_entity, values, np.nan)
 
 
 _COMPILERS: dict[type[d.Aggregate], Callable[[Any, Any], Any]] = {
@@ -96,7 +112,7 @@ _COMPILERS: dict[type[d.Aggregate], Callable[[Any, Any], Any]] = {
     d.RatioToMean: lambda customers, f: _ratio_to_mean(customers, f.window),
     d.RatioToMax: lambda customers, f: customers.rows.cents / customers.max(f.window),
     d.SincePrevious: lambda customers, f: customers.since_previous(f.window),
-    d.IsFirstAtMerchant: lambda customers, f: customers.count_at_merchant(f.window) == 0,
+    d.IsFirstAtMerchant: lambda customers, f: customers.is_first_at_merchant(f.window),
     d.DistanceFromPrevious: lambda customers, f: customers.distance_from_previous(f.window),
     d.SpeedFromPrevious: lambda customers, f: _speed(customers, f.window),
     d.Volume: lambda days, f: _of_known(days, days.transactions(f.window)),

@@ -18,15 +18,18 @@ def with_keys(transactions: pl.DataFrame, features: pl.DataFrame) -> pl.DataFram
     return pl.concat([transactions.select(*FEATURE_KEYS), features], how="horizontal")
 
 
-def write_features(channels: Channels, name: str, table: pl.DataFrame, period: dict[str, str]) -> None:
-    """A feature table with its ``contract.json``: the definitions' hash, the names in order, the days.
+def write_contract(channels: Channels, name: str, period: dict[str, str]) -> None:
+    """Write ``contract.json`` beside a feature table: the definitions and their hash, the names in order, the days.
 
     Args:
         channels: where to.
         name: the output channel.
-        table: keys and features.
         period: ``first`` and ``end`` of the days [first, end) it covers.
     """
-    channels.write(name, table)
-    contract: dict[str, Any] = {"contract": definitions.contract(), "features": definitions.NAMES, **period}
+    contract: dict[str, Any] = {
+        "contract": definitions.contract(),
+        "definitions": definitions.described(),
+        "features": definitions.NAMES,
+        **period,
+    }
     channels.write_json(name, CONTRACT_FILE, contract)

@@ -139,6 +139,11 @@ class Docker:
         for name in set(outputs) - set(into[1]):
             into[1][name] = f"/opt/ml/processing/output/{name}"
             command += ["--output", f"{name}={into[1][name]}"]
+        for channel in stage.reads:
+            if channel.published and channel.name in inputs:  # what it goes back to lies beside it
+                path = inputs[channel.name]
+                command += ["--input", f"{channel.name}={into[0][channel.name]}/{path.name}"]
+                inputs = {**inputs, channel.name: path.parent}
         volumes = [f"{path.resolve()}:{into[0][name]}:ro" for name, path in inputs.items() if path.exists()]
         return volumes + [f"{path.resolve()}:{into[1][name]}:rw" for name, path in outputs.items()], command
 

@@ -20,8 +20,8 @@ SAMPLE = {"start": date(2026, 1, 1), "days": 150, "customers": 2500, "merchants"
 
 def add(subparsers: Any) -> None:
     """Add the commands to the command line."""
-    run = subparsers.add_parser("run", help="Run the training or the daily workflow on this machine.")
-    run.add_argument("workflow", choices=("training", "daily"))
+    run = subparsers.add_parser("run", help="Run a workflow on this machine.")
+    run.add_argument("workflow", choices=("training", "daily", "backfill"))
     run.add_argument("--as-of", type=_date, required=True, help="UTC date; only rows before it are visible")
     run.add_argument("--until", type=_date, help="go on day by day until as_of is this date [--as-of]")
     run.add_argument("--data", type=Path, required=True, help="folder with raw/ and labeled/")
@@ -106,8 +106,7 @@ def _execute(executions: list[Execution], options: argparse.Namespace) -> int:
             return error.code
         finally:
             shown.stop()
-        show = shown.trained if execution.workflow == "training" else shown.detected
-        show(summaries, places, execution)
+        shown.end(summaries, places, execution)
     return 0
 
 

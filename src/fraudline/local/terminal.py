@@ -47,7 +47,17 @@ class Terminal:
         if self._status:
             self._status.stop()
 
-    def trained(self, summaries: dict[str, Any], places: Places, execution: Execution) -> None:
+    def end(self, summaries: dict[str, Any], places: Places, execution: Execution) -> None:
+        """What came out of an execution, and where it lies."""
+        show = {"training": self._trained, "daily": self._detected, "backfill": self._backfilled}
+        show[execution.workflow](summaries, places, execution)
+
+    def _backfilled(self, summaries: dict[str, Any], places: Places, execution: Execution) -> None:
+        history = summaries["backfill-history"]["history"]
+        self._console.print(f"  {history['rows']['events']:,} transactions in the history", highlight=False)
+        self._path("history", places.root / "history" / history["contract"] / f"before={history['before']}")
+
+    def _trained(self, summaries: dict[str, Any], places: Places, execution: Execution) -> None:
         """The verdict, the metrics and where the model lies."""
         evaluation, deployment = summaries["evaluate-model"], summaries["deploy-model"]
         metrics = evaluation["metrics"]
@@ -57,7 +67,7 @@ class Terminal:
         self._path("metrics", places.root / "executions" / execution.id / "Evaluation" / "summary.json")
         self._path("model", places.root / "models" / deployment["model_version"] / "model.tar.gz")
 
-    def detected(self, summaries: dict[str, Any], places: Places, execution: Execution) -> None:
+    def _detected(self, summaries: dict[str, Any], places: Places, execution: Execution) -> None:
         """The day's alerts and where the report lies."""
         scoring, results = summaries["fraud-scoring"], summaries["alert-and-store"]
         prefix = places.root / "executions" / execution.id

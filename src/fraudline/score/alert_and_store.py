@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from fraudline.channel import MANIFEST_FILE, Channels, content_hash, read_json, read_table
+from fraudline.channel import MANIFEST_FILE, Channels, content_hash, read_json, scan_table
 from fraudline.schema import FEATURE_KEYS, HIGH_RISK, LABELS, REJECTED, SCORES, TRANSACTIONS
 from fraudline.score.drift import drift
 from fraudline.score.filter_high_risk import review_threshold
@@ -124,7 +124,7 @@ def past_days(channels: Channels, day: date, threshold: float) -> pl.DataFrame:
 
 
 def _read_day(folder: Path) -> pl.DataFrame:
-    return pl.concat([read_table(path, SCORES, "past") for path in sorted(folder.glob("*.parquet"))])
+    return pl.concat([scan_table(path, SCORES, "past") for path in sorted(folder.glob("*.parquet"))]).collect()
 
 
 def _past_day(day: date, scores: pl.DataFrame, known: pl.DataFrame, threshold: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from fraudline.channel import Channels
+from fraudline.contract import difference
 from fraudline.errors import InputError
 from fraudline.schema import FEATURE_KEYS
 from fraudline.score import client, risk
@@ -37,8 +38,8 @@ def _model(channels: Channels, contract: dict[str, Any]) -> Model:
     model = load(channels)
     if model.manifest["contract"] != contract["contract"]:
         raise InputError(
-            f"channel 'features': of feature contract {contract['contract']}, but model {model.version} is of "
-            f"{model.manifest['contract']}; run feature-extraction and training from the same version"
+            f"channel 'features': {difference(contract, model.manifest)} as model {model.version} has it; "
+            "run feature-extraction and training from the same version"
         )
     return model
 

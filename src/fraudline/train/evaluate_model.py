@@ -11,6 +11,7 @@ import polars as pl
 from sklearn.metrics import brier_score_loss, precision_recall_fscore_support, roc_auc_score
 
 from fraudline.channel import Channels
+from fraudline.contract import difference
 from fraudline.errors import InputError
 from fraudline.stage import Summary
 from fraudline.train import gate
@@ -33,8 +34,8 @@ def run(
     test, model = read_features(channels, "test"), load(channels)
     if model.manifest["contract"] != test.contract["contract"]:
         raise InputError(
-            f"channel 'model': {model.version} is of feature contract {model.manifest['contract']}, the test window "
-            f"of {test.contract['contract']}; train on features of the same contract"
+            f"channel 'model': {difference(model.manifest, test.contract)}, as the test window has it; "
+            "train on features of the same contract"
         )
     if not 0 < test.labels.sum() < len(test.labels):
         raise InputError("channel 'test': needs known frauds and others to judge by; deliver more labels, or more days")
@@ -91,10 +92,7 @@ def _champion_margins(channels: Channels, test: FeatureTable, challenger: Model)
         return None
     champion = load(channels, "champion")
     if champion.manifest["contract"] != test.contract["contract"]:
-        return (
-            f"champion {champion.version} is of feature contract {champion.manifest['contract']}, "
-            f"the challenger of {test.contract['contract']}"
-        )
+        return f"champion {champion.version}: {difference(champion.manifest, test.contract)}"
     # Validation chose its trees and its calibration: those days are no test either. But a rerun after a deployment
     # finds the challenger itself as champion, and a model is as good as itself on any day.
     if champion.manifest != challenger.manifest and champion.manifest["validation"]["end"] > test.contract["first"]:

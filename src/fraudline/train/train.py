@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fraudline import __version__
 from fraudline.channel import Channels
+from fraudline.contract import difference
 from fraudline.errors import InputError
 from fraudline.stage import SUMMARY_FILE, Summary
 from fraudline.train.calibration import platt
@@ -37,7 +38,8 @@ def run(
     """Write ``model``: the artifact, with a summary inside."""
     train, validation = read_features(channels, "train"), read_features(channels, "validation")
     if train.contract["contract"] != validation.contract["contract"]:
-        raise InputError("channels 'train' and 'validation' are of different feature contracts; engineer both again")
+        told = difference(validation.contract, train.contract)
+        raise InputError(f"channel 'validation': {told}, as 'train' has it; engineer both again")
     stopping, calibrating = _halves(validation)
     _log.info("fitting %d rows, %d of them fraud", len(train.labels), train.labels.sum())
     with _stopped_early() as stop:
@@ -49,6 +51,7 @@ def run(
         "model_version": version,
         "algorithm": algorithm,
         "contract": train.contract["contract"],
+        "definitions": train.contract["definitions"],
         "features": train.contract["features"],
         "calibration": calibration,
         "trees": booster.num_boosted_rounds(),
