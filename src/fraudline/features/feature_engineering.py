@@ -40,7 +40,7 @@ def run(
     labels = dataset.with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
     history = history_of(transactions).learn(labels)
     features = compute(transactions, history, label_delay_days)
-    labelled = pl.concat([with_keys(transactions, features), dataset.select("is_fraud")], how="horizontal")
+    labelled = pl.concat([with_keys(transactions, features), dataset.select("is_fraud", "weight")], how="horizontal")
     counts = {}
     for name in ("train", "validation", "test"):
         period: Period = getattr(periods, name)
