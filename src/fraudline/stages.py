@@ -38,6 +38,13 @@ def _at_least(kind: type[int] | type[float], low: float, high: float = float("in
     return parse
 
 
+def _sample(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise ValueError("expected a number above 0, up to 1")
+    return value
+
+
 _SHARE = _at_least(float, 0.0, 1.0)
 _COUNT = _at_least(int, 1)
 
@@ -55,8 +62,8 @@ REVIEW_BUDGET = Parameter("review_budget", _COUNT, "alerts that analysts can rev
 THRESHOLD = Parameter("threshold", _SHARE, "scores above it are high risk", "probability", 0.8)
 DAY_TABLE = "one row a transaction"
 
-RAW = Channel("raw", "raw transactions: YYYY-MM-DD/*.parquet")
-LABELS = Channel("labels", "fraud labels: *.parquet with transaction_id, is_fraud and, if known, labeled_at")
+RAW = Channel("raw", "raw transactions: YYYY-MM-DD/ with Parquet, CSV or JSON lines")
+LABELS = Channel("labels", "fraud labels: transaction_id, is_fraud and, if known, labeled_at, in the same formats")
 REJECTED = Channel("rejected", "broken rows, each with all its reasons", required=False)
 HISTORY = Channel("history", "the compact tail that the windows need", published=True)
 MODEL = Channel("model", "the artifact: its files, a model.tar.gz, or the champion's folder")
@@ -79,13 +86,17 @@ STAGES: dict[str, Stage] = {
             prefix="DataExtract",
             says="Months of valid transactions joined with the labels known by as_of.",
             reads=(RAW, LABELS),
-            writes=(Channel("dataset", "valid transactions with their labels, by time"), REJECTED),
+            writes=(
+                Channel("dataset", "valid transactions with their labels and weights, in folders of customers"),
+                REJECTED,
+            ),
             parameters=(
                 AS_OF,
                 Parameter("months", _COUNT, "how far back to read", "calendar months", 6),
                 LABEL_DELAY,
                 COLUMN,
                 MAX_REJECTED,
+                Parameter("sample", _sample, "genuine training rows that are kept, marked by a weight", "share", 1.0),
             ),
         ),
         Stage(

@@ -40,7 +40,7 @@ def test_ten_days_over_history_equal_trainings_rows_bit_for_bit(line: Path):
         {"dataset": line / "later/dataset", "rejected": line / "later/rejected"},
         as_of=end,
     )
-    dataset = pl.read_parquet(line / "later/dataset/*.parquet").select(*DATASET)
+    dataset = pl.read_parquet(line / "later/dataset/**/*.parquet").select(*DATASET)
     transactions = dataset.select(*TRANSACTIONS)
     labels = dataset.with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
     features = compute(transactions, history_of(transactions).learn(labels), 7)
