@@ -125,7 +125,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "garbled Parquet": ("parquet", _garbled, "Parquet"),
     "cut gzip": ("csv.gz", lambda path: _cut(path, 30), "CSV"),
     "not UTF-8": ("csv", lambda path: _append(path, b"t2,c1,\xff\xfe,1.0,2026-01-10T12:00:00\n"), "CSV"),
-    "a line of too many fields": ("csv", lambda path: _append(path, b"t2,c1,m1,1,50,2026-01-10T12:00:00\n"), "CSV"),
+    "a line of too many fields": ("csv", lambda path: _append(path, b"t2,c1,m1,1,50,2026-01-10T12:00:00,x\n"), "CSV"),
     "empty CSV": ("csv", lambda path: path.write_bytes(b""), "CSV"),
     "no gzip": ("jsonl.gz", lambda path: path.write_bytes(gzip.compress(b'{"transaction_id": ')), "JSON lines"),
     "no JSON": ("jsonl", lambda path: _append(path, b'{"transaction_id": \n'), "JSON lines"),
@@ -138,7 +138,8 @@ def test_a_file_that_can_not_be_parsed_is_named(case: str, tmp_path: Path):
     """Among hundreds of good ones, whoever mends the delivery must know which."""
     suffix, breaks, format_ = BROKEN[case]
     deliver(tmp_path, [GOOD])
-    inputs = deliver(tmp_path, [GOOD | {"transaction_id": "t1"}], name=f"late.{suffix}")
+    row = GOOD | {"transaction_id": "t1", "theirs": "a column that nobody reads"}
+    inputs = deliver(tmp_path, [row], name=f"late.{suffix}")
     breaks(inputs["raw"] / DAY.isoformat() / f"late.{suffix}")
     says = rf"channel 'raw': {DAY}/late.{suffix} is not readable {format_} \(.*deliver it"
     with pytest.raises(InputError, match=says):
