@@ -19,6 +19,7 @@ def write_artifact(folder: Path) -> Path:
     manifest = {
         "model_version": "v2026-02-01",
         "contract": "abc",
+        "definitions": {"amount": ["transaction", "Amount", {}, 0, "currency"]},
         "features": ["amount", "velocity_1h", "hour_of_day"],
         "calibration": {"method": "platt", "slope": 1.1, "intercept": -0.2},
         "versions": {"xgboost": xgboost.__version__},

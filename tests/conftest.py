@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,6 @@ from hypothesis import settings
 
 settings.register_profile("default", deadline=None, derandomize=True, database=None)
 settings.load_profile("default")
-
-HANDBOOK = Path(__file__).parents[2] / "shared" / "data" / "handbook"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,3 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine" in metafunc.fixturenames:
         metafunc.parametrize("engine", metafunc.config.getoption("--engines").split(","), indirect=True)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Some real data, by make verify DATA=folder."""
+    data = Path(os.environ.get("FRAUDLINE_DATA", ""))
+    if not (data / "raw").is_dir():
+        pytest.fail("name a folder with raw/ and labeled/: make verify DATA=folder")
+    return data

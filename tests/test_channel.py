@@ -215,3 +215,34 @@ def test_killed_between_any_two_changes_a_rerun_ends_equal_and_nothing_half_done
         run(place, ROWS.tail(2), replace=True)
         assert everything(place) == expected
     assert count >= 5
+
+
+def test_a_channel_of_folders_comes_part_by_part(place: str):
+    """A part holds whole customers: to mix two would cut windows, to split one too."""
+    whole = ROWS.with_columns(pl.col("x") + 3)
+    outputs = {name: f"{place}/{name}" for name in ("copied", "kept", "summary")}
+    with Channels(STAGE, {}, outputs) as channels:
+        channels.write("copied", ROWS.head(1), "customers=0/part-0.parquet")
+        channels.write("copied", ROWS.tail(2), "customers=0/part-1.parquet")
+        channels.write("copied", whole, "customers=1/part-0.parquet")
+        channels.write_json("kept", "manifest.json", {"content": "a", "execution": "one"})
+        channels.commit({})
+    with Channels(STAGE, {"rows": f"{place}/copied"}, {}) as channels:
+        assert [part.collect().to_dicts() for part in channels.parts("rows", SCHEMA)] == [
+            ROWS.to_dicts(),
+            whole.to_dicts(),
+        ]
+
+
+def test_a_channel_of_plain_files_is_one_part(place: str):
+    run(place, ROWS)
+    with Channels(STAGE, {"rows": f"{place}/Copy/copied"}, {}) as channels:
+        (part,) = channels.parts("rows", SCHEMA)
+        assert_frame_equal(part.collect(), ROWS)
+
+
+def test_what_lies_beside_an_input_can_be_asked_for(place: str):
+    run(place, ROWS)
+    with Channels(STAGE, {"rows": f"{place}/Copy/"}, {}) as channels:
+        assert channels.read_json_beside("rows", "kept", "manifest.json")["execution"] == "one"
+        assert channels.read_json_beside("rows", "gone", "manifest.json") is None

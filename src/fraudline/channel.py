@@ -95,7 +95,7 @@ class Channels:
         return pl.concat([scan_table(path, schema, name) for path in self.files(name, pattern)]).collect()
 
     def parts(self, name: str, schema: Schema) -> list[pl.LazyFrame]:
-        """An input's tables as ``read`` gives them, lazily: one a sub-folder, or one of all files where there are none."""
+        """An input's tables as ``read`` gives them, lazily: one a sub-folder, or one in all where there are none."""
         root = self.folder(name)
         groups: dict[str, list[pl.LazyFrame]] = {}
         for path in self.files(name):
@@ -252,10 +252,11 @@ def read_json(path: Path, channel: str) -> Any:
         raise InputError(f"channel '{channel}': {path.name} is not JSON ({error}); write it again") from error
 
 
-class _Digest(io.RawIOBase):
+class _Digest(io.BytesIO):
     """A file that only keeps the hash of what is written into it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sha256 = hashlib.sha256()
 
     def write(self, data: Any) -> int:

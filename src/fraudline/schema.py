@@ -34,7 +34,7 @@ LABELS: Schema = {
     "is_fraud": pl.Int8,
 }
 
-# weight: how much the row counts in training, 0 where sampling has passed it over.
+# weight: how many rows like it a row stands for in training; 0 for one that was not sampled.
 DATASET: Schema = {**TRANSACTIONS, "known_day": pl.Int32, "is_fraud": pl.Int8, "weight": pl.Float32}
 
 # Beside the features themselves, whose names are the feature contract's.

@@ -38,6 +38,13 @@ def _at_least(kind: type[int] | type[float], low: float, high: float = float("in
     return parse
 
 
+def _sample(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 1:
+        raise ValueError("expected a number above 0, up to 1")
+    return value
+
+
 _SHARE = _at_least(float, 0.0, 1.0)
 _COUNT = _at_least(int, 1)
 
@@ -55,11 +62,11 @@ REVIEW_BUDGET = Parameter("review_budget", _COUNT, "alerts that analysts can rev
 THRESHOLD = Parameter("threshold", _SHARE, "scores above it are high risk", "probability", 0.8)
 DAY_TABLE = "one row a transaction"
 
-RAW = Channel("raw", "raw transactions: YYYY-MM-DD/*.parquet")
-LABELS = Channel("labels", "fraud labels: *.parquet with transaction_id, is_fraud and, if known, labeled_at")
+RAW = Channel("raw", "raw transactions: YYYY-MM-DD/ with Parquet, CSV or JSON lines")
+LABELS = Channel("labels", "fraud labels: transaction_id, is_fraud and, if known, labeled_at, in the same formats")
 REJECTED = Channel("rejected", "broken rows, each with all its reasons", required=False)
 HISTORY = Channel("history", "the compact tail that the windows need", published=True)
-DATASET = Channel("dataset", "valid transactions with their labels, in folders that hold whole customers")
+DATASET = Channel("dataset", "valid transactions with their labels and weights, in folders of customers")
 MODEL = Channel("model", "the artifact: its files, a model.tar.gz, or the champion's folder")
 CHAMPION = Channel("champion", "current.json, which names the champion or null, and the champion's artifact")
 TRANSACTIONS = Channel("transactions", "the day's valid transactions")
@@ -87,6 +94,7 @@ STAGES: dict[str, Stage] = {
                 LABEL_DELAY,
                 COLUMN,
                 MAX_REJECTED,
+                Parameter("sample", _sample, "genuine training rows that are kept, marked by a weight", "share", 1.0),
             ),
         ),
         Stage(

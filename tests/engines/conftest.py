@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from hypothesis import strategies as st
 
-from fraudline.features.history import history_of
+from fraudline.days import from_day_number
+from fraudline.features.history import EVENTS, History, counts_of, frauds_of
 from fraudline.features.numpy_engine import compute
 from fraudline.schema import LABELS, TRANSACTIONS
 
@@ -35,7 +36,10 @@ def labels_of(rows: list[Row]) -> pl.DataFrame:
 
 def _local(rows: list[Row]) -> pl.DataFrame:
     transactions = transactions_of(rows)
-    features = compute(transactions, history_of(transactions).learn(labels_of(rows)), DELAY)
+    nothing = pl.DataFrame(schema=EVENTS)
+    known = History(nothing, counts_of(transactions.lazy()), frauds_of(labels_of(rows).lazy()))
+    days = [from_day_number(row["second"] // DAY) for row in rows]
+    features = compute(transactions, nothing, known.entity_days(DELAY, min(days), max(days)))
     return features.with_columns(transactions.get_column("transaction_id")).sort("transaction_id")
 
 

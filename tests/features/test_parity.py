@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 from fraudline.errors import InputError
 from fraudline.features.definitions import NAMES, contract
-from fraudline.features.history import history_of
+from fraudline.features.history import EVENTS, known_of
 from fraudline.features.numpy_engine import compute
 from fraudline.schema import DATASET, TRANSACTIONS
 from fraudline.simulate import simulate
@@ -26,38 +28,77 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root in which training ran as of FIRST, then ten days; raw data beside it, labels coming late."""
     root = tmp_path_factory.mktemp("line")
     simulate(root / "data", start=START, days=DAYS, customers=400, merchants=150, seed=3)
-    run_workflow("training", FIRST, root / "data", root, until="feature-engineering")
-    for day in days(FIRST, 10):
-        run_workflow("daily", day + timedelta(days=1), root / "data", root, until="feature-extraction")
+    run_line(root / "data", root, FIRST)
     return root
 
 
-def test_ten_days_over_history_equal_trainings_rows_bit_for_bit(line: Path):
-    end = FIRST + timedelta(days=10)
+def run_line(data: Path, root: Path, first: date) -> None:
+    """Training as of a day, then that day and nine more from the history that each leaves to the next."""
+    run_workflow("training", first, data, root, until="feature-engineering")
+    for day in days(first, 10):
+        run_workflow("daily", day + timedelta(days=1), data, root, until="feature-extraction")
+
+
+def assert_each_day_equals_training(data: Path, root: Path, first: date) -> None:
+    """Against the rows that a training as of the day after the last computes for these days."""
+    end = first + timedelta(days=10)
     run_stage(
         "data-extraction",
-        {"raw": line / "data/raw", "labels": line / "data/labeled"},
-        {"dataset": line / "later/dataset", "rejected": line / "later/rejected"},
+        {"raw": data / "raw", "labels": data / "labeled"},
+        {"dataset": root / "later/dataset", "rejected": root / "later/rejected"},
         as_of=end,
     )
-    dataset = pl.read_parquet(line / "later/dataset/*.parquet").select(*DATASET)
+    dataset = pl.read_parquet(root / "later/dataset/**/*.parquet").select(*DATASET)
     transactions = dataset.select(*TRANSACTIONS)
-    labels = dataset.with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
-    features = compute(transactions, history_of(transactions).learn(labels), 7)
+    entities = known_of(dataset.lazy()).entity_days(7, first, end)
+    features = compute(transactions, pl.DataFrame(schema=EVENTS), entities)
     trained = pl.concat([transactions.select("transaction_id", "timestamp"), features], how="horizontal")
-    for day in days(FIRST, 10):
-        prefix = line / f"executions/daily-{day + timedelta(days=1)}/Features/features"
+    for day in days(first, 10):
+        prefix = root / f"executions/daily-{day + timedelta(days=1)}/Features/features"
         daily = pl.read_parquet(prefix / "*.parquet").sort("transaction_id")
         rows = trained.filter(pl.col("timestamp").dt.date() == day).sort("transaction_id")
         assert daily.height > 100
         assert_frame_equal(daily.select(NAMES), rows.select(NAMES), check_exact=True)
 
 
+def test_ten_days_over_history_equal_trainings_rows_bit_for_bit(line: Path):
+    assert_each_day_equals_training(line / "data", line, FIRST)
+
+
+@pytest.mark.slow
+def test_ten_days_of_real_data_equal_trainings_rows_bit_for_bit(real_data: Path, tmp_path: Path):
+    last = date.fromisoformat(max(path.name for path in (real_data / "raw").iterdir()))
+    run_line(real_data, tmp_path, last - timedelta(days=9))
+    assert_each_day_equals_training(real_data, tmp_path, last - timedelta(days=9))
+
+
+def test_a_dataset_in_many_folders_gives_the_same_features_and_history(
+    line: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Folders bound memory; how many there are must not be seen in any result."""
+    monkeypatch.setattr("fraudline.etl.dataset.FOLDER_ROWS", 9_000)
+    run_workflow("training", FIRST, line / "data", tmp_path, until="feature-engineering")
+    execution = f"executions/training-{FIRST}"
+    assert len(list((tmp_path / execution / "DataExtract/dataset").iterdir())) > 3
+    for name in ("train", "validation", "test"):
+        many, one = (
+            pl.read_parquet(root / execution / f"Features/{name}/*.parquet").sort("transaction_id")
+            for root in (tmp_path, line)
+        )
+        assert_frame_equal(many, one, check_exact=True)
+    many, one = (json.loads((history_before(root, FIRST) / "manifest.json").read_text()) for root in (tmp_path, line))
+    assert many == one
+
+
+def history_before(root: Path, day: date) -> Path:
+    return root / f"history/{contract()}/before={day}"
+
+
 def test_a_history_handed_on_day_by_day_equals_the_one_made_in_one_go(line: Path):
     """Otherwise a day's features would depend on when the last training ran."""
     end, again = FIRST + timedelta(days=10), line / "again"
     run_workflow("training", end, line / "data", again, until="feature-engineering")
-    one, other = (root / f"history/{contract()}/before={end}" for root in (line, again))
+    one, other = (history_before(root, end) for root in (line, again))
     for table in ("events", "counts", "frauds"):
         assert_frame_equal(pl.read_parquet(one / f"{table}.parquet"), pl.read_parquet(other / f"{table}.parquet"))
 
@@ -87,3 +128,37 @@ def test_a_history_of_another_day_is_refused(line: Path, tmp_path: Path):
             {"features": tmp_path / "features", "history": tmp_path / "history"},
             as_of=FIRST + timedelta(days=5),
         )
+
+
+def test_a_history_that_goes_back_to_a_replaced_one_is_stale(line: Path, tmp_path: Path):
+    """What was computed from days that have been delivered anew since is wrong and looks right."""
+    root = tmp_path / "root"
+    shutil.copytree(line / "history", root / "history")
+    replaced, day = FIRST + timedelta(days=2), FIRST + timedelta(days=5)
+    manifest = history_before(root, replaced) / "manifest.json"
+    changed = json.loads(manifest.read_text()) | {"content": "other", "execution": "mended"}
+    manifest.write_text(json.dumps(changed))
+    with pytest.raises(InputError, match=f"before={day}.* is stale: .* before {replaced}, which execution 'mended'"):
+        run_workflow("daily", day + timedelta(days=1), line / "data", root, until="feature-extraction")
+
+
+def test_a_backfill_rebuilds_the_history_that_the_days_had_left(line: Path, tmp_path: Path):
+    """After a gap, or after days were delivered anew, the line goes on from raw data."""
+    end = FIRST + timedelta(days=10)
+    run_workflow("backfill", end, line / "data", tmp_path)
+    rebuilt, handed_on = (
+        json.loads((history_before(root, end) / "manifest.json").read_text()) for root in (tmp_path, line)
+    )
+    assert rebuilt["content"] == handed_on["content"]
+    assert rebuilt["origin"] == {}
+
+
+def test_a_history_of_another_contract_is_refused_and_named(line: Path, tmp_path: Path):
+    shutil.copytree(line / "history", tmp_path / "history")
+    path = history_before(tmp_path, FIRST) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["contract"] = "other"
+    manifest["definitions"]["velocity_1h"][3] = 7200
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"contract other, expected \w+: velocity_1h has window 7200, expected 3600"):
+        run_workflow("daily", FIRST + timedelta(days=1), line / "data", tmp_path, until="feature-extraction")

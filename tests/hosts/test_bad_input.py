@@ -199,11 +199,14 @@ def test_a_model_of_another_contract_is_refused(carrier: str, tmp_path: Path):
     }
     values = {name: pl.Series([1.0], dtype=pl.Float32) for name in names}
     pl.DataFrame(keys | values).write_parquet(folder / "part-0.parquet")
-    (folder / "contract.json").write_text(json.dumps({"contract": "other", "features": names}))
+    (folder / "contract.json").write_text(json.dumps({"contract": "other", "definitions": {}, "features": names}))
     (tmp_path / "processing/input/model").mkdir()
     write_artifact(tmp_path / "processing/input/model")
     ended = jobs.run(carrier, "fraud-scoring", tmp_path, "--as-of", AS_OF)
-    refused(ended, "channel 'features': of feature contract other, but model v2026-02-01 is of abc; run feature-extrac")
+    refused(
+        ended,
+        "channel 'features': feature contract other, expected abc: amount is missing as model v2026-02-01 has it; run f",
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ def test_a_model_of_another_contract_is_refused(carrier: str, tmp_path: Path):
         (None, rf"channel 'history': there is none before {DAY} at '.*', a gap in the days; run the days before {DAY}"),
         (
             "2026-01-08",
-            rf"channel 'history': '.*' has before 2026-01-08, expected {DAY}; run the day before, or a train",
+            rf"channel 'history': '.*' has before 2026-01-08, expected {DAY}; run the days before {DAY} in ",
         ),
     ],
     ids=["none", "of another day"],

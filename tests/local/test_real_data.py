@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,10 +14,8 @@ from tests.local.test_run import fraudline
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
 
-def test_a_training_and_seven_days_come_out_the_same_in_processes_and_in_the_images(tmp_path: Path):
-    data = Path(os.environ.get("FRAUDLINE_DATA", ""))
-    if not (data / "raw").is_dir():
-        pytest.fail("name a folder with raw/ and labeled/: make verify DATA=folder")
+def test_a_training_and_seven_days_come_out_the_same_in_processes_and_in_the_images(real_data: Path, tmp_path: Path):
+    data = real_data
     last = date.fromisoformat(max(path.name for path in (data / "raw").iterdir()))
     first = last - timedelta(days=6)
     for carrier in ("process", "docker"):

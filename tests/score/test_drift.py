@@ -14,7 +14,8 @@ DAYS = np.repeat(np.arange(28), 500)
 AMOUNT = RANDOM.lognormal(3, 1, len(DAYS)).astype(np.float32)
 AMOUNT[RANDOM.random(len(DAYS)) < 0.1] = np.nan
 WEEKEND = (DAYS % 7 >= 5).astype(np.float32)
-HISTOGRAMS = {"amount": histogram(AMOUNT, DAYS), "is_weekend": histogram(WEEKEND, DAYS)}
+ONES = np.ones(len(DAYS), np.float32)
+HISTOGRAMS = {"amount": histogram(AMOUNT, DAYS, ONES), "is_weekend": histogram(WEEKEND, DAYS, ONES)}
 
 
 def measured(amount: np.ndarray, weekend: np.ndarray) -> dict[str, str]:

@@ -91,11 +91,13 @@ def test_a_model_that_does_not_reproduce_its_probes_is_refused(artifact: Path, t
 def test_features_of_another_contract_are_refused(artifact: Path, tmp_path: Path):
     features = tmp_path / "features"
     features.mkdir()
-    (features / "contract.json").write_text(json.dumps({"contract": "other", "features": ["amount"]}))
+    (features / "contract.json").write_text(
+        json.dumps({"contract": "other", "definitions": {}, "features": ["amount"]})
+    )
     now = datetime(2026, 2, 1, tzinfo=UTC)
     row = {"transaction_id": "t", "customer_id": "c", "timestamp": now, "amount": 1.0}
     pl.DataFrame([row], schema_overrides={"amount": pl.Float32}).write_parquet(features / "part-0.parquet")
-    with pytest.raises(InputError, match="contract other, but model v2026-02-01 is of abc"):
+    with pytest.raises(InputError, match="contract other, expected abc: amount is missing as model v2026-02-01 has it"):
         run_stage(
             "fraud-scoring",
             {"features": features, "model": artifact},

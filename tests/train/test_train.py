@@ -14,6 +14,7 @@ from fraudline.errors import InputError
 from fraudline.schema import FEATURE_KEYS
 from fraudline.stages import STAGES
 from fraudline.train.calibration import platt
+from fraudline.train.histograms import psi
 from fraudline.train.metrics import average_precision
 from fraudline.train.model import Model, load
 from tests.running import run_stage
@@ -35,10 +36,11 @@ def features(folder: Path, first: str, end: str, rows: int, contract: str = "abc
             NAMES[0]: values[:, 0],
             NAMES[1]: values[:, 1],
             "is_fraud": labels,
+            "weight": pl.Series([1.0] * rows, dtype=pl.Float32),
         }
     ).with_columns(pl.from_epoch("timestamp").dt.replace_time_zone("UTC").cast(FEATURE_KEYS["timestamp"]))
     table.write_parquet(folder / "part-0.parquet")
-    described = {"contract": contract, "features": NAMES, "first": first, "end": end}
+    described = {"contract": contract, "definitions": {}, "features": NAMES, "first": first, "end": end}
     (folder / "contract.json").write_text(json.dumps(described))
     return folder
 
@@ -85,6 +87,44 @@ def test_the_same_seed_gives_the_same_bytes(inputs, tmp_path: Path):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
+def _resampled(folder: Path, source: Path, weight: float | None) -> Path:
+    """Every fraud and one in ten of the others, each of which stands for ``weight`` rows, or for itself alone."""
+    folder.mkdir()
+    (folder / "contract.json").write_text((source / "contract.json").read_text())
+    table = pl.read_parquet(source / "part-0.parquet")
+    genuine = pl.col("is_fraud") == 0
+    kept = table.filter(~genuine | (pl.int_range(pl.len()) % 10 == 0))
+    weights = pl.when(genuine).then(pl.lit(weight or 1.0)).otherwise(1.0).cast(pl.Float32)
+    kept.with_columns(weights.alias("weight")).write_parquet(folder / "part-0.parquet")
+    return folder
+
+
+def test_sampling_leaves_margins_that_mean_what_they_say(inputs, tmp_path: Path):
+    """With weights a sampled training finds about as much fraud as there is; without them many times as much."""
+    table = pl.read_parquet(inputs["test"] / "*.parquet")
+    rows = table.select(NAMES).to_numpy().astype(np.float32)
+    found = {}
+    for name, weight in (("weighted", 10.0), ("bare", None)):
+        sampled = inputs | {"train": _resampled(tmp_path / f"{name}-rows", inputs["train"], weight)}
+        model = train(sampled, tmp_path / name)
+        found[name] = float(np.mean(1 / (1 + np.exp(-model.margins(rows)))))
+    truth = float(table.get_column("is_fraud").mean())  # type: ignore[arg-type]
+    assert 0.75 * truth < found["weighted"] < 1.25 * truth
+    assert found["bare"] > 2.5 * truth
+
+
+def test_the_histograms_of_a_sample_are_those_of_all_rows(inputs, tmp_path: Path):
+    """Else the first day after a sampled training would look like drift."""
+    whole = train(inputs, tmp_path / "whole").manifest["histograms"]["amount"]
+    sampled = inputs | {"train": _resampled(tmp_path / "rows", inputs["train"], 10.0)}
+    reference = train(sampled, tmp_path / "sampled").manifest["histograms"]["amount"]
+    values = pl.read_parquet(inputs["train"] / "*.parquet").get_column("amount").to_numpy()
+    assert psi(values, whole) < 1e-9
+    assert psi(values, reference) < 0.05
+    bare = inputs | {"train": _resampled(tmp_path / "bare-rows", inputs["train"], None)}
+    assert psi(values, train(bare, tmp_path / "bare").manifest["histograms"]["amount"]) > 0.15
+
+
 def test_an_unknown_algorithm_is_refused(inputs, tmp_path: Path):
     with pytest.raises(InputError, match="must be xgboost or random-forest, got 'magic'"):
         train(inputs, tmp_path, algorithm="magic")
@@ -129,5 +169,8 @@ def test_features_of_another_contract_are_refused(inputs, tmp_path: Path):
     train(inputs, tmp_path / "model")
     (tmp_path / "current.json").write_text('{"champion": null}')
     other = inputs | {"test": features(tmp_path / "test", "2026-02-17", "2026-02-24", 500, contract="xyz")}
-    with pytest.raises(InputError, match="of feature contract abc, the test window of xyz"):
+    with pytest.raises(
+        InputError,
+        match="feature contract abc, expected xyz: the features stand in another order, as the test window has it",
+    ):
         evaluate(other, tmp_path / "model", tmp_path, tmp_path / "evaluation")

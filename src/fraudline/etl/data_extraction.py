@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from math import ceil
 from typing import Any
 
 import polars as pl
 
 from fraudline.channel import Channels
 from fraudline.errors import InputError
-from fraudline.etl.labels import join_labels, read_labels
+from fraudline.etl.dataset import folder_count, folders_of, scan_dataset, sink_folders, weight
+from fraudline.etl.files import broken_files_named
+from fraudline.etl.judge import id_slice, judge
+from fraudline.etl.labels import broken_labels, join_labels, latest_labels, read_labels
 from fraudline.etl.raw import days_before, read_days
-from fraudline.etl.rejected import summarise_rejected, write_rejected
-from fraudline.etl.rules import judge
+from fraudline.etl.rejected import count_rejected, sink_rejected
 from fraudline.schema import DATASET
 from fraudline.stage import Summary
+
+# Labels are joined so many rows at a time: what is in memory does not grow with the months.
+SLICE_ROWS = 5_000_000
+_FIRST = 20
 
 
 def run(
@@ -25,25 +32,55 @@ def run(
     label_delay_days: int,
     column: Sequence[tuple[str, str]],
     max_rejected: float,
+    sample: float,
 ) -> Summary:
-    """Write ``dataset`` (schema DATASET, by time) and ``rejected``."""
+    """Write ``dataset`` (schema DATASET, in folders of customers) and ``rejected``."""
     days = days_before(as_of, (as_of - months_before(as_of, months)).days)
-    judged = judge(read_days(channels, days, dict(column)))
-    judged.check(max_rejected)
-    labels = read_labels(channels, max_rejected)
-    matched = labels.valid.join(judged.valid, on="transaction_id", how="semi").height
-    if labels.valid.height and not matched:
+    raw, labels = read_days(channels, days, dict(column)), read_labels(channels)
+    with broken_files_named(raw, labels):
+        customers = raw.rows.group_by("customer_id").len().collect(engine="streaming")
+        rows = int(customers.get_column("len").sum())
+        label_rows = int(labels.rows.select(pl.len()).collect(engine="streaming").item())
+        folders = folders_of(customers.get_column("customer_id").drop_nulls().sort(), rows)
+        place = channels.output("dataset")
+        slices = max(1, ceil(max(rows, label_rows) / SLICE_ROWS))
+        copies, matched, known_labels = 0, 0, 0
+        for number in range(slices):
+            judged = judge(raw.rows.filter(id_slice(number, slices)))
+            theirs = labels.rows.filter(id_slice(number, slices))
+            known = latest_labels(theirs, as_of)
+            joined = join_labels(judged.valid, known, as_of, label_delay_days).cache()
+            dataset = joined.with_columns(weight(sample).alias("weight")).select(*DATASET)
+            labelled, labels_here, *_ = pl.collect_all(
+                [
+                    joined.select(pl.col("labelled").sum()),
+                    known.select(pl.len()),
+                    sink_folders(dataset, folders, place, number),
+                    sink_rejected(channels, judged.rejected, "raw", number),
+                    sink_rejected(channels, broken_labels(theirs), "labels", number),
+                ],
+                engine="streaming",
+            )
+            copies += judged.copies
+            matched += labelled.item()
+            known_labels += labels_here.item()
+    rejected = count_rejected(channels, "raw", rows, max_rejected)
+    rejected_labels = count_rejected(channels, "labels", label_rows, max_rejected)
+    if not any(place.iterdir()):
+        channels.write("dataset", pl.DataFrame(schema=dict(DATASET)))
+    elif known_labels and not matched:
         raise InputError(
-            f"channel 'labels': none of {labels.valid.height} labels belongs to a transaction from {days[0]} to "
+            f"channel 'labels': none of {known_labels} labels belongs to a transaction from {days[0]} to "
             f"{days[-1]}; check that raw and labels use the same transaction_id"
         )
-    dataset = join_labels(judged.valid.lazy(), labels.valid, as_of, label_delay_days).select(*DATASET).collect()
-    channels.write("dataset", dataset)
-    write_rejected(channels, judged, labels)
     return {
-        **summarise(dataset),
-        **summarise_rejected(judged, labels),
-        "labels_without_transaction": labels.valid.height - matched,
+        **summarise(scan_dataset(place)),
+        "rejected": rejected,
+        "rejected_labels": rejected_labels,
+        "copies_collapsed": copies,
+        "labels_without_transaction": known_labels - matched,
+        "folders": folder_count(rows),
+        "sample": sample,
     }
 
 
@@ -55,16 +92,23 @@ def months_before(day: date, months: int) -> date:
     return date(year, month + 1, min(day.day, last))
 
 
-def summarise(dataset: pl.DataFrame) -> Summary:
+def summarise(dataset: pl.LazyFrame) -> Summary:
     """Counts over the dataset; the fraud rate is a share of the labelled rows."""
-    labelled = dataset.height - dataset.get_column("is_fraud").null_count()
-    frauds = int(dataset.get_column("is_fraud").sum() or 0)
+    fraud = pl.col("is_fraud")
+    counted = dataset.select(
+        pl.len().alias("record_count"),
+        fraud.count().alias("labelled_count"),
+        fraud.cast(pl.Int64).sum().alias("fraud_count"),
+        (pl.col("weight") > 0).sum().alias("sampled_count"),
+    )
+    first = dataset.sort("timestamp", "transaction_id").head(_FIRST)
+    counts, earliest = pl.collect_all([counted, first], engine="streaming")
+    numbers = counts.row(0, named=True)
+    labelled = numbers["labelled_count"]
     return {
-        "transactions": first_records(dataset),
-        "record_count": dataset.height,
-        "labelled_count": labelled,
-        "fraud_count": frauds,
-        "fraud_rate": frauds / labelled if labelled else None,
+        "transactions": first_records(earliest),
+        **numbers,
+        "fraud_rate": numbers["fraud_count"] / labelled if labelled else None,
     }
 
 
@@ -78,4 +122,4 @@ def first_records(dataset: pl.DataFrame) -> list[dict[str, Any]]:
     ]
     if "is_fraud" in dataset.columns:
         columns.append("is_fraud")
-    return dataset.head(20).select(columns).to_dicts()
+    return dataset.head(_FIRST).select(columns).to_dicts()

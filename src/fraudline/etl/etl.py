@@ -11,11 +11,12 @@ from fraudline.channel import Channels
 from fraudline.days import RISK_HISTORY_DAYS
 from fraudline.errors import InputError
 from fraudline.etl.data_extraction import first_records
-from fraudline.etl.labels import join_labels, read_labels
+from fraudline.etl.files import broken_files_named
+from fraudline.etl.judge import judge
+from fraudline.etl.labels import broken_labels, join_labels, latest_labels, read_labels
 from fraudline.etl.raw import days_before, read_days
-from fraudline.etl.rejected import summarise_rejected, write_rejected
-from fraudline.etl.rules import judge
-from fraudline.schema import LABELS
+from fraudline.etl.rejected import count_rejected, sink_rejected
+from fraudline.schema import LABELS, TRANSACTIONS
 from fraudline.stage import Summary
 
 
@@ -24,31 +25,37 @@ def run(
 ) -> Summary:
     """Write the day's ``transactions``, its ``rejected`` rows, and the ``labels`` known by as_of."""
     day = as_of - timedelta(days=1)
-    # The earlier days pass the same rules again: what was rejected then must not lend its label now.
-    tail = judge(read_days(channels, days_before(as_of, RISK_HISTORY_DAYS), dict(column)))
-    judged = tail.of_day(day)
-    judged.check(max_rejected)
-    if not judged.valid.height:
+    raw, labels = read_days(channels, days_before(as_of, RISK_HISTORY_DAYS), dict(column)), read_labels(channels)
+    with broken_files_named(raw, labels):
+        # The earlier days pass the same rules again: what was rejected then must not lend its label now.
+        judged = judge(raw.rows)
+        joined = join_labels(judged.valid, latest_labels(labels.rows, as_of), as_of, label_delay_days)
+        of_day = pl.col("timestamp").dt.date() == day
+        transactions, known, label_rows, broken, _ = pl.collect_all(
+            [
+                judged.valid.filter(of_day).select(*TRANSACTIONS).sort("timestamp", "transaction_id"),
+                joined.filter(pl.col("known_day").is_not_null())
+                .with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
+                .select(*LABELS),
+                labels.rows.select(pl.len()),
+                judged.rejected.filter(pl.col("partition") == day),
+                sink_rejected(channels, broken_labels(labels.rows), "labels"),
+            ],
+            engine="streaming",
+        )
+    sink_rejected(channels, broken.lazy(), "raw").collect()
+    rejected = count_rejected(channels, "raw", transactions.height + broken.height, max_rejected)
+    if not transactions.height:
         raise InputError(f"channel 'raw': {day} has no valid transaction; check that the day was delivered whole")
-    channels.write("transactions", judged.valid)
-    labels = read_labels(channels, max_rejected)
-    write_rejected(channels, judged, labels)
-    known = _known_labels(tail.valid, labels.valid, as_of, label_delay_days)
+    rejected_labels = count_rejected(channels, "labels", label_rows.item(), max_rejected)
+    channels.write("transactions", transactions)
     channels.write("labels", known)
     return {
-        "transactions": first_records(judged.valid),
+        "transactions": first_records(transactions),
         "date": day.isoformat(),
-        "record_count": judged.valid.height,
-        **summarise_rejected(judged, labels),
+        "record_count": transactions.height,
+        "rejected": rejected,
+        "rejected_labels": rejected_labels,
+        "copies_collapsed": judged.copies,
         "labels_known": known.height,
     }
-
-
-def _known_labels(transactions: pl.DataFrame, labels: pl.DataFrame, as_of: date, delay: int) -> pl.DataFrame:
-    joined = join_labels(transactions.lazy(), labels, as_of, delay)
-    return (
-        joined.filter(pl.col("known_day").is_not_null())
-        .with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
-        .select(*LABELS)
-        .collect()
-    )

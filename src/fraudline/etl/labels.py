@@ -2,97 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 
 from fraudline.channel import Channels
-from fraudline.days import day_number
+from fraudline.days import day_number, midnight
 from fraudline.errors import InputError
-from fraudline.etl.rules import Rule, check_share, count_reasons, reasons_of
+from fraudline.etl import values
+from fraudline.etl.files import PATTERNS, Batch, Delivery, batches, find
+from fraudline.etl.judge import repeated_ids
+from fraudline.etl.rules import LABEL_RULES, is_broken, reasons
 
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
 
 
-RULES = (
-    Rule("no-transaction-id", pl.col("transaction_id").is_null(), "transaction_id is missing"),
-    Rule("no-label", pl.col("is_fraud").is_null(), "is_fraud is missing"),
-    Rule("label-not-0-or-1", ~pl.col("is_fraud").is_in([0, 1]), "is_fraud is neither 0 nor 1"),
-)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Valid labels, one an id (transaction_id, is_fraud, labeled_at or null), and broken ones with their reasons."""
-
-    valid: pl.DataFrame
-    rejected: pl.DataFrame
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """How many labels each rule broke."""
-        return count_reasons(self.rejected)
-
-
-def read_labels(channels: Channels, max_rejected: float) -> Labels:
-    """All labels there are; an id labelled more than once keeps its latest label, and of two at once fraud.
+def read_labels(channels: Channels) -> Delivery:
+    """All labels there are: transaction_id, is_fraud, labeled_at (null if unknown), unreadable_labeled_at.
 
     Raises:
-        InputError: a file is not what it should be, or too large a share of the labels is broken.
+        InputError: a file is broken, or a column is missing or of a wrong type.
     """
-    table = pl.concat([_read_file(path, channels) for path in channels.files("labels")]).collect()
-    broken = pl.col("reasons").list.len() > 0
-    judged = table.with_columns(reasons_of(RULES))
-    valid = judged.filter(~broken).with_columns(pl.col("is_fraud").cast(pl.Int8)).drop("reasons")
-    latest = valid.sort("labeled_at", "is_fraud", nulls_last=False)
-    labels = Labels(latest.unique("transaction_id", keep="last", maintain_order=True), judged.filter(broken))
-    check_share("labels", table.height, labels.rejected, max_rejected)
-    return labels
+    folder = channels.folder("labels")
+    files = find(folder, "labels", folder)
+    if not files:
+        raise InputError(f"channel 'labels': no {PATTERNS} in '{channels.location('labels')}'; check what wrote it")
+    found = batches(files, {"transaction_id": True, "is_fraud": True, "labeled_at": False})
+    return Delivery(pl.concat([_rows(batch) for batch in found]), found)
 
 
-def join_labels(transactions: pl.LazyFrame, labels: pl.DataFrame, as_of: date, delay: int) -> pl.LazyFrame:
-    """Add ``is_fraud`` and ``known_day`` where the label was known before as_of; null elsewhere.
+def broken_labels(labels: pl.LazyFrame) -> pl.LazyFrame:
+    """The labels that can't be used, with all their reasons."""
+    return labels.filter(is_broken(LABEL_RULES)).with_columns(reasons(LABEL_RULES))
+
+
+def latest_labels(labels: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
+    """One valid label an id: the latest that is from before as_of, and of two at once the one that says fraud."""
+    made = pl.col("labeled_at").is_null() | (pl.col("labeled_at") < midnight(as_of))
+    valid = labels.filter(~is_broken(LABEL_RULES), made).select(
+        "transaction_id", pl.col("is_fraud").cast(pl.Int8), "labeled_at"
+    )
+    repeated = repeated_ids(valid)
+    again = valid.filter(repeated).collect(engine="streaming").sort("labeled_at", "is_fraud", nulls_last=False)
+    latest = again.unique("transaction_id", keep="last", maintain_order=True)
+    return pl.concat([valid.filter(~repeated), latest.lazy()])
+
+
+def join_labels(transactions: pl.LazyFrame, labels: pl.LazyFrame, as_of: date, delay: int) -> pl.LazyFrame:
+    """Add ``is_fraud`` and ``known_day`` where the label was known before as_of, null elsewhere; and ``labelled``.
 
     A label without ``labeled_at`` counts as known once ``delay`` whole days have passed after its
-    transaction's day.
+    transaction's day. ``labelled`` says whether there is a label at all.
     """
     known_day = pl.coalesce(pl.col("labeled_at").dt.epoch("d").cast(pl.Int32), _DAY + delay)
     known = known_day < day_number(as_of)
-    return transactions.join(labels.lazy(), on="transaction_id", how="left", maintain_order="left").with_columns(
-        pl.when(known & pl.col("is_fraud").is_not_null()).then(known_day).alias("known_day"),
+    labelled = pl.col("is_fraud").is_not_null()
+    return transactions.join(labels, on="transaction_id", how="left", maintain_order="left").with_columns(
+        labelled.alias("labelled"),
+        pl.when(known & labelled).then(known_day).alias("known_day"),
         pl.when(known).then(pl.col("is_fraud")).alias("is_fraud"),
     )
 
 
-def _read_file(path: object, channels: Channels) -> pl.LazyFrame:
-    scan = pl.scan_parquet(str(path), glob=False)
-    try:
-        schema = scan.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(
-            f"channel 'labels': {path} is not readable Parquet ({type(error).__name__}); deliver it again"
-        ) from error
+def _rows(batch: Batch) -> pl.LazyFrame:
+    schema, where = batch.schema, batch.files[0].where
     for column in ("transaction_id", "is_fraud"):
         if column not in schema:
-            raise InputError(f"channel 'labels': {path} has no column '{column}'; it has {', '.join(schema)}")
-    if schema["is_fraud"].base_type() not in (pl.Boolean, *pl.datatypes.group.INTEGER_DTYPES):
-        raise InputError(
-            f"channel 'labels': {path}: column 'is_fraud' must be 0 or 1, got {schema['is_fraud']}; write it so"
-        )
-    labeled_at = pl.lit(None, pl.Datetime("us", "UTC"))
-    if "labeled_at" in schema:
-        if not isinstance(schema["labeled_at"], pl.Datetime):
-            raise InputError(
-                f"channel 'labels': {path}: column 'labeled_at' must be a timestamp, got {schema['labeled_at']}"
-            )
-        column_ = pl.col("labeled_at")
-        zoned = (
-            column_.dt.convert_time_zone("UTC")
-            if schema["labeled_at"].time_zone
-            else column_.dt.replace_time_zone("UTC")
-        )
-        labeled_at = zoned.dt.cast_time_unit("us")
-    return scan.select(
-        pl.col("transaction_id").cast(pl.String), pl.col("is_fraud").cast(pl.Int64), labeled_at.alias("labeled_at")
+            raise InputError(f"{where} has no column '{column}'; it has {', '.join(schema)}")
+    flag, at = schema["is_fraud"], schema.get("labeled_at")
+    if not (batch.is_text or flag.is_integer() or isinstance(flag, pl.Boolean)):
+        raise InputError(f"{where}: column 'is_fraud' must be 0 or 1, got {flag}; write it so")
+    if not (batch.is_text or at is None or isinstance(at, pl.Datetime)):
+        raise InputError(f"{where}: column 'labeled_at' must be a timestamp, got {at}")
+    labeled_at = values.instant(pl.col("labeled_at"), at) if at else pl.lit(None, pl.Datetime("us", "UTC"))
+    unreadable = pl.col("labeled_at").is_not_null() & labeled_at.is_null() if at else pl.lit(False)
+    return batch.scan().select(
+        pl.col("transaction_id").cast(pl.String),
+        values.flag(pl.col("is_fraud"), flag).alias("is_fraud"),
+        labeled_at.alias("labeled_at"),
+        unreadable.alias("unreadable_labeled_at"),
     )

@@ -1,4 +1,4 @@
-"""Raw transactions as they come: partitions by day, foreign column names, loose types."""
+"""Raw transactions as they come: folders by day, foreign column names, loose types."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import polars as pl
 
 from fraudline.channel import Channels
 from fraudline.errors import InputError
+from fraudline.etl import values
+from fraudline.etl.files import FILE, PATTERNS, Batch, Delivery, batches, find
 
 REQUIRED = ("transaction_id", "customer_id", "merchant", "amount", "timestamp")
-OPTIONAL = ("merchant_category", "latitude", "longitude", "customer_latitude", "customer_longitude")
-
-_NUMBERS = (pl.Float64, pl.Float32, pl.Decimal, *pl.datatypes.group.INTEGER_DTYPES)
-_TEXT = (pl.String, pl.Categorical, pl.Enum, *pl.datatypes.group.INTEGER_DTYPES)
+_PLACES = ("latitude", "longitude", "customer_latitude", "customer_longitude")
+OPTIONAL = ("merchant_category", *_PLACES)
 
 
-def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, str]) -> pl.LazyFrame:
+def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, str]) -> Delivery:
     """The raw rows of some days, under our names and types.
 
     Args:
@@ -27,10 +27,11 @@ def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, st
         columns: their name of a column, by ours.
 
     Returns:
-        The columns REQUIRED and OPTIONAL (null where absent) and ``partition``, the folder's day.
+        The columns REQUIRED and OPTIONAL (null where absent), ``cents``, ``partition``, the folder's day, and
+        ``unreadable_place``, whether a coordinate is there that is no number.
 
     Raises:
-        InputError: no day is there, or a column is missing or of a wrong type.
+        InputError: no day is there, a file is broken, or a column is missing or of a wrong type.
     """
     unknown = set(columns) - {*REQUIRED, *OPTIONAL}
     if unknown:
@@ -38,14 +39,16 @@ def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, st
             f"--column: no column of ours is called {', '.join(sorted(unknown))}; "
             f"there are {', '.join((*REQUIRED, *OPTIONAL))}"
         )
+    theirs = {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
     folder = channels.folder("raw", only=[day.isoformat() for day in days])
-    files = [(day, path) for day in days for path in sorted((folder / day.isoformat()).rglob("*.parquet"))]
+    files = [file for day in days for file in find(folder / day.isoformat(), "raw", folder)]
     if not files:
         raise InputError(
-            f"channel 'raw': no YYYY-MM-DD/*.parquet from {days[0]} to {days[-1]} in '{channels.location('raw')}'; "
-            "check --as-of, or that the day has arrived"
+            f"channel 'raw': no YYYY-MM-DD/ with {PATTERNS} from {days[0]} to {days[-1]} in "
+            f"'{channels.location('raw')}'; check --as-of, or that the day has arrived"
         )
-    return pl.concat([_read_file(day, path, columns) for day, path in files])
+    found = batches(files, {theirs[name]: name in REQUIRED for name in theirs})
+    return Delivery(pl.concat([_rows(batch, theirs, folder) for batch in found]), found)
 
 
 def days_before(as_of: date, count: int) -> list[date]:
@@ -53,41 +56,48 @@ def days_before(as_of: date, count: int) -> list[date]:
     return [as_of - timedelta(days=back) for back in range(count, 0, -1)]
 
 
-def _read_file(day: date, path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
-    try:
-        scan = pl.scan_parquet(path, glob=False)
-        schema = scan.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(
-            f"channel 'raw': {day}/{path.name} is not readable Parquet ({type(error).__name__}); deliver it again"
-        ) from error
-    where = f"channel 'raw': {day}/{path.name}"
-    return scan.select(
-        *(_column(name, columns.get(name, name), schema, where) for name in (*REQUIRED, *OPTIONAL)),
-        pl.lit(day).alias("partition"),
+def _rows(batch: Batch, theirs: Mapping[str, str], folder: Path) -> pl.LazyFrame:
+    types = {name: dtype for name in theirs if (dtype := _type(name, theirs[name], batch))}
+    places = {name: values.number(pl.col(theirs[name]), types[name]) for name in _PLACES if name in types}
+    unreadable = [pl.col(theirs[name]).is_not_null() & place.is_null() for name, place in places.items()]
+    amount, at = pl.col(theirs["amount"]), pl.col(theirs["timestamp"])
+    texts = ("transaction_id", "customer_id", "merchant", "merchant_category")
+    day = pl.col(FILE).str.slice(len(str(folder / "-")) - 1, len("YYYY-MM-DD"))
+    return batch.scan().select(
+        *((pl.col(theirs[name]) if name in types else pl.lit(None)).cast(pl.String).alias(name) for name in texts),
+        values.number(amount, types["amount"]).alias("amount"),
+        values.cents(amount, types["amount"]).alias("cents"),
+        values.instant(at, types["timestamp"]).alias("timestamp"),
+        *(places.get(name, pl.lit(None, pl.Float64)).alias(name) for name in _PLACES),
+        day.str.to_date("%Y-%m-%d").alias("partition"),
+        # A number of Parquet is one; only text may be none.
+        (pl.any_horizontal(unreadable) if batch.is_text and unreadable else pl.lit(False)).alias("unreadable_place"),
     )
 
 
-def _column(name: str, theirs: str, schema: pl.Schema, where: str) -> pl.Expr:
-    dtype = schema.get(theirs)
+def _type(name: str, theirs: str, batch: Batch) -> pl.DataType | None:
+    """The type in which a column comes; None where an optional one does not."""
+    dtype, where = batch.schema.get(theirs), batch.files[0].where
+    if dtype == pl.Null and name in OPTIONAL:
+        return None  # as some writers leave a column without any value
     if dtype is None:
         if name in REQUIRED:
             raise InputError(
-                f"{where} has no column '{theirs}'; it has {', '.join(schema)}; "
+                f"{where} has no column '{theirs}'; it has {', '.join(batch.schema)}; "
                 f"map the one that is meant with --column {name}=…"
             )
-        return pl.lit(None, pl.String if name == "merchant_category" else pl.Float64).alias(name)
-    column = pl.col(theirs)
+        return None
+    if batch.is_text:
+        return dtype
     if name == "timestamp":
         if not isinstance(dtype, pl.Datetime):
             raise InputError(f"{where}: column '{theirs}' must be a timestamp, got {dtype}; write it as one")
-        utc = column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")
-        return utc.dt.cast_time_unit("us").alias(name)
-    number = name in ("amount", *OPTIONAL[1:])
-    if dtype.base_type() not in (_NUMBERS if number else _TEXT):
+        return dtype
+    number = name in ("amount", *_PLACES)
+    if dtype.base_type() not in (values.NUMBERS if number else values.IDENTIFIERS):
         expected = "a number" if number else "text"
         raise InputError(
             f"{where}: column '{theirs}' must be {expected}, got {dtype}; "
             f"write it so, or map another with --column {name}=…"
         )
-    return column.cast(pl.Float64 if number else pl.String).alias(name)
+    return dtype

@@ -5,20 +5,34 @@ from __future__ import annotations
 import polars as pl
 
 from fraudline.channel import Channels
-from fraudline.etl.labels import Labels
-from fraudline.etl.rules import Judged
+from fraudline.errors import InputError
 from fraudline.schema import REJECTED
-from fraudline.stage import Summary
 
 
-def write_rejected(channels: Channels, judged: Judged, labels: Labels) -> None:
-    """Write ``rejected`` (schema REJECTED)."""
-    broken = {"raw": judged.rejected, "labels": labels.rejected}
-    named = [rows.with_columns(pl.lit(channel).alias("channel")) for channel, rows in broken.items()]
-    empty = pl.DataFrame(schema=dict(REJECTED))
-    channels.write("rejected", pl.concat([empty, *named], how="diagonal").select(*REJECTED))
+def sink_rejected(channels: Channels, rows: pl.LazyFrame, channel: str, part: int = 0) -> pl.LazyFrame:
+    """Will write some broken rows into ``rejected`` (schema REJECTED) once collected."""
+    known = rows.collect_schema()
+    columns = {name: pl.col(name) if name in known else pl.lit(None) for name in REJECTED}
+    columns["channel"] = pl.lit(channel)
+    table = rows.select(column.cast(REJECTED[name]).alias(name) for name, column in columns.items())
+    path = channels.output("rejected") / f"{channel}-{part}.parquet"
+    return table.sink_parquet(path, compression="zstd", lazy=True)
 
 
-def summarise_rejected(judged: Judged, labels: Labels) -> Summary:
-    """Broken rows by reason, and the copies that were collapsed."""
-    return {"rejected": judged.reasons, "rejected_labels": labels.reasons, "copies_collapsed": judged.copies}
+def count_rejected(channels: Channels, channel: str, rows: int, max_rejected: float) -> dict[str, int]:
+    """How many written rows of a channel there are by reason; a row may have several.
+
+    Raises:
+        InputError: they are too large a share of the channel's ``rows``.
+    """
+    written = pl.scan_parquet(channels.output("rejected") / f"{channel}-*.parquet").select("reasons").collect()
+    counts = written.get_column("reasons").explode(empty_as_null=False).value_counts()
+    reasons: dict[str, int] = dict(sorted(counts.iter_rows()))
+    if written.height > max_rejected * rows:
+        listed = ", ".join(f"{name} {count}" for name, count in reasons.items())
+        raise InputError(
+            f"channel '{channel}': {written.height} of {rows} rows are broken ({listed}), more than the "
+            f"{max_rejected:.1%} allowed; mend the delivery: with --max-rejected 1 a run succeeds and leaves each "
+            "of them in 'rejected'"
+        )
+    return reasons

@@ -16,7 +16,7 @@ from fraudline.features.windows import Floats, Ints, code, prefix
 class KnownFrauds(NamedTuple):
     """Of one window: how many, and the days of the latest and the earliest, NaN where there are none."""
 
-    count: Ints
+    frauds: Ints
     latest: Floats
     earliest: Floats
 
@@ -100,7 +100,7 @@ class SeenDays:
 
     def frauds(self, window: int) -> Ints:
         """How many were known to be fraud before the row's day."""
-        return self._frauds(window).count[self._inverse]
+        return self._frauds(window).frauds[self._inverse]
 
     def latest_fraud(self, window: int) -> Floats:
         """Day of the latest of these, NaN where there is none."""

@@ -126,8 +126,9 @@ def read_history(channels: Channels, day: date, delay: int) -> History:
         if manifest[key] != value:
             raise InputError(f"channel 'history': '{place}' has {key} {manifest[key]}, expected {value}; {again}")
     _check_origin(channels, manifest, again)
-    tables = {"events": EVENTS, "counts": COUNTS, "frauds": FRAUDS}
-    return History(*(channels.read("history", tables[name], f"{name}.parquet") for name in tables), manifest)
+    schemas = {"events": EVENTS, "counts": COUNTS, "frauds": FRAUDS}
+    tables = {name: channels.read("history", schema, f"{name}.parquet") for name, schema in schemas.items()}
+    return History(**tables, origin=manifest)
 
 
 def _check_origin(channels: Channels, manifest: dict[str, Any], again: str) -> None:

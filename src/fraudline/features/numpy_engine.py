@@ -71,8 +71,8 @@ def _is_weekend(rows: Rows) -> Any:
 
 
 def _distance_from_home(rows: Rows) -> Floats:
-    home = (rows.column(f"customer_{axis}").to_numpy() for axis in ("latitude", "longitude"))
-    return distance(*home, *rows.place)
+    latitude, longitude = (rows.column(f"customer_{axis}").to_numpy() for axis in ("latitude", "longitude"))
+    return distance(latitude, longitude, *rows.place)
 
 
 def _zscore(customers: Customers, window: int) -> Any:

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudline.days import DAY
 from fraudline.features import definitions
 
 Ints = NDArray[np.int64]
@@ -37,10 +36,12 @@ class Events:
     @classmethod
     def of(cls, table: pl.DataFrame) -> Events:
         """From a table of schema EVENTS."""
-        places = (table.get_column(name).to_numpy() for name in ("latitude", "longitude"))
-        integers = (table.get_column(name).to_numpy() for name in ("second", "cents"))
-        codes = (code(table.get_column(name).cast(pl.Categorical)) for name in ("customer_id", "merchant"))
-        return cls(*codes, *integers, *places)
+        return cls(
+            code(table.get_column("customer_id").cast(pl.Categorical)),
+            code(table.get_column("merchant").cast(pl.Categorical)),
+            *(table.get_column(name).to_numpy() for name in ("second", "cents")),
+            *(table.get_column(name).to_numpy() for name in ("latitude", "longitude")),
+        )
 
     def take(self, where: NDArray[np.generic]) -> Events:
         """Those at some places, or where a mask is true."""

@@ -14,12 +14,13 @@ _FLOOR = 1e-4  # a share that is never zero, so that an empty bin costs much and
 Histogram = dict[str, Any]
 
 
-def histogram(values: NDArray[np.float32], days: NDArray[np.int64]) -> Histogram:
+def histogram(values: NDArray[np.float32], days: NDArray[np.int64], weights: NDArray[np.float32]) -> Histogram:
     """A feature by its own quantiles.
 
     Args:
         values: of the training rows, NaN where missing.
         days: the day of each row.
+        weights: how many rows each stands for.
 
     Returns:
         ``edges`` between the bins; ``shares`` of all rows in each; the share ``missing``; and
@@ -29,8 +30,8 @@ def histogram(values: NDArray[np.float32], days: NDArray[np.int64]) -> Histogram
     known = values[~np.isnan(values)]
     inner = np.linspace(0, 1, BINS + 1)[1:-1]
     edges = np.unique(np.quantile(known, inner)) if len(known) else np.empty(0)
-    shares = _shares(values, edges)
-    daily = [_distance(_shares(values[days == day], edges), shares) for day in np.unique(days)]
+    shares = _shares(values, weights, edges)
+    daily = [_distance(_shares(values[days == day], weights[days == day], edges), shares) for day in np.unique(days)]
     return {
         "edges": edges.tolist(),
         "shares": shares[:-1].tolist(),
@@ -41,15 +42,15 @@ def histogram(values: NDArray[np.float32], days: NDArray[np.int64]) -> Histogram
 
 def psi(values: NDArray[np.float32], reference: Histogram) -> float:
     """Population stability index of a feature's values against its histogram."""
-    shares = _shares(values, np.array(reference["edges"]))
+    shares = _shares(values, np.ones(len(values), np.float32), np.array(reference["edges"]))
     return _distance(shares, np.append(reference["shares"], reference["missing"]))
 
 
-def _shares(values: NDArray[np.float32], edges: NDArray[Any]) -> NDArray[np.float64]:
+def _shares(values: NDArray[np.float32], weights: NDArray[np.float32], edges: NDArray[Any]) -> NDArray[np.float64]:
     """Shares of all rows in each bin, and of the missing ones last."""
-    known = values[~np.isnan(values)]
-    counts = np.bincount(np.searchsorted(edges, known, side="right"), minlength=len(edges) + 1)
-    return np.append(counts, len(values) - len(known)) / max(len(values), 1)
+    bins = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
+    counts = np.bincount(bins, weights, minlength=len(edges) + 2)
+    return counts / max(float(counts.sum()), 1.0)
 
 
 def _distance(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:

@@ -121,7 +121,8 @@ def _fit(
 ) -> xgboost.Booster:
     settings: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "aucpr", "tree_method": "hist"}
     settings |= {"max_depth": max_depth, "seed": seed}
-    rows = xgboost.QuantileDMatrix(train.values, train.labels)
+    # With weights the margins are those of all rows, sampled or not.
+    rows = xgboost.QuantileDMatrix(train.values, train.labels, weight=_weights(train))
     if algorithm == "xgboost":
         settings |= {"learning_rate": learning_rate, "subsample": 0.8, "colsample_bytree": 0.8, "min_child_weight": 5}
         watched = xgboost.QuantileDMatrix(stopping.values, stopping.labels, ref=rows)
@@ -147,13 +148,22 @@ def _fit(
     raise InputError(f"--algorithm must be xgboost or random-forest, got '{algorithm}'")
 
 
+def _weights(table: FeatureTable) -> NDArray[np.float32] | None:
+    """The weights, or None where all rows stand for themselves: nothing is weighed then."""
+    return None if np.all(table.weights == 1) else table.weights
+
+
 def _halves(validation: FeatureTable) -> tuple[FeatureTable, FeatureTable]:
     """The earlier half to stop on, the later to calibrate on: rows that chose the trees would flatter them."""
     seconds = validation.keys.get_column("timestamp").dt.epoch("s").to_numpy()
     later = seconds >= np.median(seconds)
     parts = tuple(
         FeatureTable(
-            validation.values[rows], validation.labels[rows], validation.keys.filter(rows), validation.contract
+            validation.values[rows],
+            validation.labels[rows],
+            validation.weights[rows],
+            validation.keys.filter(rows),
+            validation.contract,
         )
         for rows in (~later, later)
     )
@@ -178,4 +188,7 @@ def _probe_rows(validation: FeatureTable, seed: int) -> NDArray[np.float32]:
 
 def _histograms(train: FeatureTable) -> dict[str, Histogram]:
     days = train.keys.get_column("timestamp").dt.epoch("d").to_numpy()
-    return {name: histogram(train.values[:, column], days) for column, name in enumerate(train.contract["features"])}
+    return {
+        name: histogram(train.values[:, column], days, train.weights)
+        for column, name in enumerate(train.contract["features"])
+    }

@@ -1,0 +1,53 @@
+"""Values as they come, turned into ours: identifiers, exact cents, numbers, instants.
+
+A value that comes as text and can't be read becomes null; a rule then sets its row aside.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+_INTEGERS = pl.datatypes.group.INTEGER_DTYPES
+NUMBERS = (pl.Float64, pl.Float32, pl.Decimal, *_INTEGERS)
+IDENTIFIERS = (pl.String, pl.Categorical, pl.Enum, *_INTEGERS)
+
+_ISO = "%Y-%m-%dT%H:%M:%S%.f%#z"
+_ZONE = r"([Zz]|[+-]\d\d(:?\d\d)?)$"
+
+
+def cents(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Amounts as whole cents; what is no whole number of them goes to the nearest, a half to the even one.
+
+    Text and decimals never become floating point. A float holds the amount that its digits say, so that its
+    hundredfold, rounded, is exact up to 10^13.
+    """
+    if isinstance(dtype, pl.String | pl.Decimal):
+        text = column.str.strip_chars() if isinstance(dtype, pl.String) else column
+        return text.cast(pl.Decimal(38, 2), strict=False).to_physical().cast(pl.Int64, strict=False)
+    if dtype.is_integer():
+        return column.cast(pl.Int64, strict=False) * 100
+    return (column.cast(pl.Float64) * 100).round().cast(pl.Int64, strict=False)
+
+
+def number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Numbers as Float64."""
+    text = column.str.strip_chars() if isinstance(dtype, pl.String) else column
+    return text.cast(pl.Float64, strict=False)
+
+
+def instant(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Timestamps of any unit, or ISO 8601 text, in UTC and microseconds; one without a zone is UTC already."""
+    if isinstance(dtype, pl.Datetime):
+        utc = column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")
+        return utc.dt.cast_time_unit("us")
+    text = column.str.strip_chars().str.replace(" ", "T", literal=True)
+    zoned = pl.when(text.str.contains(_ZONE)).then(text).otherwise(text + "Z")
+    return zoned.str.strptime(pl.Datetime("us", "UTC"), _ISO, strict=False)
+
+
+def flag(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Whole numbers or booleans, also as text (0, 1.0, true), as Int64."""
+    if not isinstance(dtype, pl.String):
+        return column.cast(pl.Int64)
+    text = column.str.strip_chars().str.to_lowercase().str.replace(r"\.0*$", "")
+    return text.replace({"true": "1", "false": "0"}).cast(pl.Int64, strict=False)
