@@ -13,7 +13,7 @@ from fraudline.channel import Channels
 from fraudline.errors import InputError
 from fraudline.etl.dataset import folder_count, folders_of, scan_dataset, sink_folders, weight
 from fraudline.etl.files import broken_files_named
-from fraudline.etl.judge import id_slice, judge
+from fraudline.etl.judge import id_slice, judge, repeated_ids
 from fraudline.etl.labels import broken_labels, join_labels, latest_labels, read_labels
 from fraudline.etl.raw import days_before, read_days
 from fraudline.etl.rejected import count_rejected, sink_rejected
@@ -21,7 +21,7 @@ from fraudline.schema import DATASET
 from fraudline.stage import Summary
 
 # Labels are joined so many rows at a time: what is in memory does not grow with the months.
-SLICE_ROWS = 5_000_000
+SLICE_ROWS = 3_000_000
 _FIRST = 20
 
 
@@ -44,26 +44,26 @@ def run(
         folders = folders_of(customers.get_column("customer_id").drop_nulls().sort(), rows)
         place = channels.output("dataset")
         slices = max(1, ceil(max(rows, label_rows) / SLICE_ROWS))
+        repeated, relabelled = repeated_ids(raw.rows), repeated_ids(labels.rows)
         copies, matched, known_labels = 0, 0, 0
         for number in range(slices):
-            judged = judge(raw.rows.filter(id_slice(number, slices)))
+            judged = judge(raw.rows.filter(id_slice(number, slices)), repeated)
             theirs = labels.rows.filter(id_slice(number, slices))
-            known = latest_labels(theirs, as_of)
-            joined = join_labels(judged.valid, known, as_of, label_delay_days).cache()
-            dataset = joined.with_columns(weight(sample).alias("weight")).select(*DATASET)
-            labelled, labels_here, *_ = pl.collect_all(
+            valid, known, *_ = pl.collect_all(
                 [
-                    joined.select(pl.col("labelled").sum()),
-                    known.select(pl.len()),
-                    sink_folders(dataset, folders, place, number),
+                    judged.valid,
+                    latest_labels(theirs, relabelled, as_of),
                     sink_rejected(channels, judged.rejected, "raw", number),
                     sink_rejected(channels, broken_labels(theirs), "labels", number),
                 ],
                 engine="streaming",
             )
+            joined = join_labels(valid, known, as_of, label_delay_days)
+            dataset = joined.lazy().with_columns(weight(sample).alias("weight")).select(*DATASET)
+            sink_folders(dataset, folders, place, number).collect(engine="streaming")
             copies += judged.copies
-            matched += labelled.item()
-            known_labels += labels_here.item()
+            matched += int(joined.get_column("labelled").sum())
+            known_labels += known.height
     rejected = count_rejected(channels, "raw", rows, max_rejected)
     rejected_labels = count_rejected(channels, "labels", label_rows, max_rejected)
     if not any(place.iterdir()):

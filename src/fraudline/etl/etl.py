@@ -12,11 +12,11 @@ from fraudline.days import RISK_HISTORY_DAYS
 from fraudline.errors import InputError
 from fraudline.etl.data_extraction import first_records
 from fraudline.etl.files import broken_files_named
-from fraudline.etl.judge import judge
+from fraudline.etl.judge import judge, repeated_ids
 from fraudline.etl.labels import broken_labels, join_labels, latest_labels, read_labels
 from fraudline.etl.raw import days_before, read_days
 from fraudline.etl.rejected import count_rejected, sink_rejected
-from fraudline.schema import LABELS, TRANSACTIONS
+from fraudline.schema import LABELS
 from fraudline.stage import Summary
 
 
@@ -28,21 +28,25 @@ def run(
     raw, labels = read_days(channels, days_before(as_of, RISK_HISTORY_DAYS), dict(column)), read_labels(channels)
     with broken_files_named(raw, labels):
         # The earlier days pass the same rules again: what was rejected then must not lend its label now.
-        judged = judge(raw.rows)
-        joined = join_labels(judged.valid, latest_labels(labels.rows, as_of), as_of, label_delay_days)
+        judged = judge(raw.rows, repeated_ids(raw.rows))
         of_day = pl.col("timestamp").dt.date() == day
-        transactions, known, label_rows, broken, _ = pl.collect_all(
+        valid, transactions, latest, label_rows, broken, _ = pl.collect_all(
             [
-                judged.valid.filter(of_day).select(*TRANSACTIONS).sort("timestamp", "transaction_id"),
-                joined.filter(pl.col("known_day").is_not_null())
-                .with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
-                .select(*LABELS),
+                judged.valid.select("transaction_id", "merchant", "merchant_category", "timestamp"),
+                judged.valid.filter(of_day).sort("timestamp", "transaction_id"),
+                latest_labels(labels.rows, repeated_ids(labels.rows), as_of),
                 labels.rows.select(pl.len()),
                 judged.rejected.filter(pl.col("partition") == day),
                 sink_rejected(channels, broken_labels(labels.rows), "labels"),
             ],
             engine="streaming",
         )
+    known = (
+        join_labels(valid, latest, as_of, label_delay_days)
+        .filter(pl.col("known_day").is_not_null())
+        .with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
+        .select(*LABELS)
+    )
     sink_rejected(channels, broken.lazy(), "raw").collect()
     rejected = count_rejected(channels, "raw", transactions.height + broken.height, max_rejected)
     if not transactions.height:

@@ -21,13 +21,13 @@ class Judged:
     copies: int
 
 
-def judge(rows: pl.LazyFrame) -> Judged:
+def judge(rows: pl.LazyFrame, repeated: pl.Expr) -> Judged:
     """Set broken rows aside, and collapse identical copies of an id, wherever they lie.
 
     Args:
         rows: as read_days gives them; all rows of an id are among them.
+        repeated: the repeated_ids of these rows, or of more.
     """
-    repeated = repeated_ids(rows)
     again = rows.filter(repeated).collect(engine="streaming")
     # Of copies that lie in several days the one in its own day stays. That a copy was written in another format
     # makes it no other row.

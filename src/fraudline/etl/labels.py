@@ -11,7 +11,6 @@ from fraudline.days import day_number, midnight
 from fraudline.errors import InputError
 from fraudline.etl import values
 from fraudline.etl.files import PATTERNS, Batch, Delivery, batches, find
-from fraudline.etl.judge import repeated_ids
 from fraudline.etl.rules import LABEL_RULES, is_broken, reasons
 
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
@@ -36,19 +35,24 @@ def broken_labels(labels: pl.LazyFrame) -> pl.LazyFrame:
     return labels.filter(is_broken(LABEL_RULES)).with_columns(reasons(LABEL_RULES))
 
 
-def latest_labels(labels: pl.LazyFrame, as_of: date) -> pl.LazyFrame:
-    """One valid label an id: the latest that is from before as_of, and of two at once the one that says fraud."""
+def latest_labels(labels: pl.LazyFrame, repeated: pl.Expr, as_of: date) -> pl.LazyFrame:
+    """One valid label an id: the latest that is from before as_of, and of two at once the one that says fraud.
+
+    Args:
+        labels: as read_labels gives them; all labels of an id are among them.
+        repeated: the repeated_ids of these labels, or of more.
+        as_of: labels that were made later are not there yet.
+    """
     made = pl.col("labeled_at").is_null() | (pl.col("labeled_at") < midnight(as_of))
     valid = labels.filter(~is_broken(LABEL_RULES), made).select(
         "transaction_id", pl.col("is_fraud").cast(pl.Int8), "labeled_at"
     )
-    repeated = repeated_ids(valid)
     again = valid.filter(repeated).collect(engine="streaming").sort("labeled_at", "is_fraud", nulls_last=False)
     latest = again.unique("transaction_id", keep="last", maintain_order=True)
     return pl.concat([valid.filter(~repeated), latest.lazy()])
 
 
-def join_labels(transactions: pl.LazyFrame, labels: pl.LazyFrame, as_of: date, delay: int) -> pl.LazyFrame:
+def join_labels(transactions: pl.DataFrame, labels: pl.DataFrame, as_of: date, delay: int) -> pl.DataFrame:
     """Add ``is_fraud`` and ``known_day`` where the label was known before as_of, null elsewhere; and ``labelled``.
 
     A label without ``labeled_at`` counts as known once ``delay`` whole days have passed after its
