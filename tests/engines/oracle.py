@@ -18,12 +18,15 @@ def feature(f, row, rows, delay):
     last = max(seen, key=lambda r: (r["second"], *(inf if r[a] is None else r[a] for a in PLACE)), default=None)
     spread = n * sum(c * c for c in cents) - sum(cents) ** 2
     far = last and distance(row, last)
+    recent = [r["cents"] for r in seen if r["second"] >= row["second"] - getattr(f.aggregate, "recent", f.window)]
     entity_known = None if f.entity not in DELAY_FREE and key is None else 1
     answers = {
         "Amount": lambda: x / 100, "HourOfDay": lambda: row["second"] % DAY // 3600,
         "IsWeekend": lambda: (today + 3) % 7 >= 5, "IsNight": lambda: row["second"] % DAY < 3600 * f.aggregate.before,
         "DistanceFromHome": lambda: distance(row, {a: row["customer_" + a] for a in PLACE}),
         "Count": lambda: n, "Sum": lambda: sum(cents) / 100,
+        "Mean": lambda: sum(cents) / n / 100 if n else None,
+        "RecentMaxToMean": lambda: max(recent) * n / sum(cents) if recent and sum(cents) else None,
         "ZScore": lambda: (n * x - sum(cents)) / sqrt(spread) if n > 1 and spread else None,
         "RatioToMean": lambda: x * n / sum(cents) if sum(cents) else None,
         "RatioToMax": lambda: x / max(cents) if any(cents) else None,

@@ -205,7 +205,7 @@ def test_a_model_of_another_contract_is_refused(carrier: str, tmp_path: Path):
     ended = jobs.run(carrier, "fraud-scoring", tmp_path, "--as-of", AS_OF)
     refused(
         ended,
-        "channel 'features': feature contract other, expected abc: amount is missing as model v2026-02-01 has it; run f",
+        "channel 'features': feature contract other, expected abc: amount is missing as model v2026-02-01 has it; ",
     )
 
 

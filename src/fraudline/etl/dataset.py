@@ -10,7 +10,7 @@ from zlib import crc32
 import polars as pl
 
 # Whoever computes windows holds one folder at a time.
-FOLDER_ROWS = 250_000
+FOLDER_ROWS = 125_000
 
 _FOLDER = "customers"
 

@@ -55,6 +55,10 @@ class Sum(Aggregate):
     """Sum of amounts."""
 
 
+class Mean(Aggregate):
+    """Mean of amounts."""
+
+
 class ZScore(Aggregate):
     """(amount - mean) / standard deviation; null below two transactions or where all are equal.
 
@@ -68,6 +72,13 @@ class RatioToMean(Aggregate):
 
 class RatioToMax(Aggregate):
     """amount / largest amount; null where that is zero."""
+
+
+@dataclass(frozen=True)
+class RecentMaxToMean(Aggregate):
+    """Largest amount of the last ``recent`` seconds / mean; null where none is in them or the mean is zero."""
+
+    recent: int
 
 
 class SincePrevious(Aggregate):
@@ -129,10 +140,6 @@ FEATURES: tuple[Feature, ...] = (
         "how far the amount lies from this customer's mean of the 30 days before", 30 * DAY,
     ),
     Feature(
-        "amount_ratio_7d", "customer", RatioToMean(), "ratio",
-        "amount over this customer's mean of the 7 days before", 7 * DAY,
-    ),
-    Feature(
         "amount_ratio_30d", "customer", RatioToMean(), "ratio",
         "amount over this customer's mean of the 30 days before", 30 * DAY,
     ),
@@ -140,10 +147,17 @@ FEATURES: tuple[Feature, ...] = (
         "amount_max_ratio_30d", "customer", RatioToMax(), "ratio",
         "amount over this customer's largest of the 30 days before", 30 * DAY,
     ),
+    Feature(
+        "largest_ratio_7d", "customer", RecentMaxToMean(7 * DAY), "ratio",
+        "this customer's largest amount of the 7 days before over their mean of the 30 days before", 30 * DAY,
+    ),
+    Feature(
+        "mean_amount_30d", "customer", Mean(), "currency",
+        "mean amount of this customer over the 30 days before", 30 * DAY,
+    ),
     Feature("velocity_1h", "customer", Count(), "count", "transactions of this customer in the hour before", HOUR),
     Feature("velocity_24h", "customer", Count(), "count", "transactions of this customer in the 24 h before", DAY),
     Feature("velocity_7d", "customer", Count(), "count", "transactions of this customer in the 7 days before", 7 * DAY),
-    Feature("spend_24h", "customer", Sum(), "currency", "amount spent by this customer in the 24 h before", DAY),
     Feature("spend_7d", "customer", Sum(), "currency", "amount spent by this customer in the 7 days before", 7 * DAY),
     Feature(
         "seconds_since_previous", "customer", SincePrevious(), "seconds",
@@ -161,8 +175,8 @@ FEATURES: tuple[Feature, ...] = (
         "smoothed share of known frauds at this merchant over 30 days, older than the label delay", 30 * DAY,
     ),
     Feature(
-        "merchant_risk_7d", "merchant", Risk(), "share",
-        "smoothed share of known frauds at this merchant over 7 days, older than the label delay", 7 * DAY,
+        "merchant_risk_3d", "merchant", Risk(), "share",
+        "smoothed share of known frauds at this merchant over 3 days, older than the label delay", 3 * DAY,
     ),
     Feature(
         "merchant_frauds_30d", "merchant", Frauds(), "count",

@@ -87,6 +87,11 @@ def _ratio_to_mean(customers: Customers, window: int) -> Floats:
     return (customers.rows.cents * customers.count(window)) / customers.sum(window)
 
 
+def _recent_max_to_mean(customers: Customers, window: int, recent: int) -> Floats:
+    largest = np.where(customers.count(recent) > 0, customers.max(recent), np.nan)
+    return (largest * customers.count(window)) / customers.sum(window)
+
+
 def _speed(customers: Customers, window: int) -> Floats:
     return customers.distance_from_previous(window) / (customers.since_previous(window) / HOUR)
 
@@ -108,9 +113,11 @@ _COMPILERS: dict[type[d.Aggregate], Callable[[Any, Any], Any]] = {
     d.DistanceFromHome: lambda rows, f: _distance_from_home(rows),
     d.Count: lambda customers, f: customers.count(f.window),
     d.Sum: lambda customers, f: customers.sum(f.window) / 100,
+    d.Mean: lambda customers, f: customers.sum(f.window) / customers.count(f.window) / 100,
     d.ZScore: lambda customers, f: _zscore(customers, f.window),
     d.RatioToMean: lambda customers, f: _ratio_to_mean(customers, f.window),
     d.RatioToMax: lambda customers, f: customers.rows.cents / customers.max(f.window),
+    d.RecentMaxToMean: lambda customers, f: _recent_max_to_mean(customers, f.window, f.aggregate.recent),
     d.SincePrevious: lambda customers, f: customers.since_previous(f.window),
     d.IsFirstAtMerchant: lambda customers, f: customers.is_first_at_merchant(f.window),
     d.DistanceFromPrevious: lambda customers, f: customers.distance_from_previous(f.window),
