@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from fraudline.days import from_day_number
@@ -18,8 +20,16 @@ DAY = 86_400
 MONDAY = 1_704_067_200  # 2024-01-01 00:00 UTC
 DELAY = 7
 
+# make verify puts ten times as many cases to the laws.
+CASES_VARIABLE = "FRAUDLINE_CASES"
+
 Row = dict[str, Any]
 Engine = Callable[[list[Row]], pl.DataFrame]
+
+
+def cases(count: int) -> settings:
+    """How many worlds a law is put to."""
+    return settings(max_examples=count * int(os.environ.get(CASES_VARIABLE, "1")))
 
 
 def transactions_of(rows: list[Row]) -> pl.DataFrame:

@@ -6,20 +6,20 @@ import random
 
 import numpy as np
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from fraudline.features.definitions import FEATURES, DistanceFromHome, DistanceFromPrevious, SpeedFromPrevious
 
-from .conftest import DAY, DELAY, Engine, Row, some_rows
+from .conftest import DAY, DELAY, Engine, Row, cases, some_rows
 from .oracle import feature
 
 # sin and cos differ in the last bit from one library to another.
 INEXACT = (DistanceFromHome, DistanceFromPrevious, SpeedFromPrevious)
 
 
-@settings(max_examples=400)
+@cases(400)
 @given(rows=some_rows)
 def test_an_engine_gives_what_the_definitions_say(engine: Engine, rows: list[Row]):
     computed = engine(rows)
@@ -31,7 +31,7 @@ def test_an_engine_gives_what_the_definitions_say(engine: Engine, rows: list[Row
         np.testing.assert_allclose(got, expected, rtol=tolerance, atol=1e-6, err_msg=definition.name)
 
 
-@settings(max_examples=150)
+@cases(150)
 @given(rows=some_rows, cut=st.integers(0, 24))
 def test_a_later_row_never_changes_an_earlier_feature(engine: Engine, rows: list[Row], cut: int):
     """A feature may only see what was known at its moment."""
@@ -41,7 +41,7 @@ def test_a_later_row_never_changes_an_earlier_feature(engine: Engine, rows: list
     assert_frame_equal(engine(earlier), _of(engine(rows), earlier))
 
 
-@settings(max_examples=150)
+@cases(150)
 @given(rows=some_rows, today=st.integers(0, 70))
 def test_a_label_younger_than_the_delay_never_changes_a_feature(engine: Engine, rows: list[Row], today: int):
     """Labels come late; what an investigation finds next week is not known today."""
@@ -54,7 +54,7 @@ def test_a_label_younger_than_the_delay_never_changes_a_feature(engine: Engine, 
     assert_frame_equal(_of(engine(until), of_day), _of(engine(young), of_day))
 
 
-@settings(max_examples=150)
+@cases(150)
 @given(rows=some_rows)
 def test_a_label_not_yet_known_never_changes_a_feature(engine: Engine, rows: list[Row]):
     """A late label counts from the day after it became known, however old its transaction is."""
@@ -64,7 +64,7 @@ def test_a_label_not_yet_known_never_changes_a_feature(engine: Engine, rows: lis
     assert_frame_equal(_of(engine(rows), of_day), _of(engine(unknown), of_day))
 
 
-@settings(max_examples=100)
+@cases(100)
 @given(rows=some_rows, seed=st.integers(0, 99))
 def test_the_order_of_rows_changes_nothing(engine: Engine, rows: list[Row], seed: int):
     """Files arrive in any order."""
@@ -73,7 +73,7 @@ def test_the_order_of_rows_changes_nothing(engine: Engine, rows: list[Row], seed
     assert_frame_equal(engine(rows), engine(shuffled))
 
 
-@settings(max_examples=100)
+@cases(100)
 @given(rows=some_rows)
 def test_another_customer_changes_no_feature_of_a_customer(engine: Engine, rows: list[Row]):
     """One card's history is its own."""
