@@ -84,7 +84,7 @@ def _demo(options: argparse.Namespace) -> int:
     options.root = Path("var/runs") / f"{options.data.resolve().name}-{options.carrier}"
     last = max((path.name for path in (options.data / "raw").glob("????-??-??")), default=None)
     if last is None:
-        raise InputError(f"--data {options.data}: expected raw/YYYY-MM-DD/*.parquet and labeled/*.parquet")
+        raise InputError(f"--data {options.data}: expected raw/YYYY-MM-DD/ and labeled/")
     day = date.fromisoformat(last)
     return _execute([Execution("training", day), Execution("daily", day + timedelta(days=1))], options)
 
