@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from moto.server import ThreadedMotoServer
+
+from fraudline import dynamodb, s3
 
 settings.register_profile("default", deadline=None, derandomize=True, database=None)
 settings.load_profile("default")
@@ -29,3 +33,23 @@ def real_data() -> Path:
     if not (data / "raw").is_dir():
         pytest.fail("name a folder with raw/ and labeled/: make verify DATA=folder")
     return data
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[str]:
+    """An AWS API server, over HTTP."""
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield f"http://{host}:{port}"
+    moto.stop()
+
+
+@pytest.fixture
+def aws(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks AWS in this test asks that server."""
+    given = {"ENDPOINT_URL": aws_server, "DEFAULT_REGION": "us-east-1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    for module in (s3, dynamodb):
+        module._client.cache_clear()

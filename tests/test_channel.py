@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import boto3
 import polars as pl
 import pytest
-from moto.server import ThreadedMotoServer
 from polars.testing import assert_frame_equal
 
 from fraudline import s3
@@ -33,24 +32,12 @@ SCHEMA = {"x": pl.Int64}
 ROWS = pl.DataFrame({"x": [1, 2, 3]}, schema=SCHEMA)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
-    moto.stop()
-
-
 @pytest.fixture(params=["folder", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where channels lie: every law holds for both kinds of place."""
     if request.param == "folder":
         return str(tmp_path)
-    variables = {"ENDPOINT_URL": request.getfixturevalue("server"), "DEFAULT_REGION": "us-east-1"}
-    for name, value in (variables | {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}).items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    s3._client.cache_clear()
+    request.getfixturevalue("aws")
     bucket = f"b-{abs(hash(request.node.name))}"
     boto3.client("s3").create_bucket(Bucket=bucket)
     return f"s3://{bucket}/some/root"

@@ -171,12 +171,16 @@ class Channels:
         if self.destination(SUMMARY):
             self.write_json(SUMMARY, SUMMARY_FILE, summary)
         published = [name for name, channel in self._writes.items() if channel.published]
-        unchanged = [name for name in published if not replace and self._is_published(name)]
+        unchanged = [name for name in published if self._stays(name, replace)]
         if self.destination(SUMMARY):
             self._withdraw_summary()
         for name, staged in self._staged.items():
             if name not in unchanged:
                 self._place(name, staged)
+
+    def _stays(self, name: str, replace: bool) -> bool:
+        """Whether a published channel keeps what it holds: it was given nothing, or the same."""
+        return not (self._staged[name] / MANIFEST_FILE).is_file() or (not replace and self._is_published(name))
 
     def _is_published(self, name: str) -> bool:
         location = self.destination(name)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+from fraudline import dynamodb
 from fraudline.channel import Channels
 from fraudline.features import definitions
 from fraudline.features.history import read_history
+from fraudline.features.history_table import HistoryTable
 from fraudline.features.numpy_engine import compute
 from fraudline.features.tables import with_keys, write_contract
 from fraudline.schema import LABELS, TRANSACTIONS
@@ -20,12 +22,17 @@ def run(
     execution: str,
     replace: bool,  # the host's, for the commit
 ) -> Summary:
-    """Write the day's ``features`` and publish the ``history`` before as_of."""
+    """Write the day's ``features`` and publish the ``history`` before as_of, unless it is read from a table."""
     day = as_of - timedelta(days=1)
     transactions = channels.read("transactions", TRANSACTIONS)
-    past = read_history(channels, day, label_delay_days)
-    history = past.extend(transactions, channels.read("labels", LABELS))
-    features = compute(transactions, past.events, history.entity_days(label_delay_days, day, day))
+    if dynamodb.is_uri(place := channels.location("history")):
+        history_table = HistoryTable(place)
+        history_table.check(day, label_delay_days)
+        past = known = history_table.read(transactions).before(day)
+    else:
+        past = read_history(channels, day, label_delay_days)
+        known = past.extend(transactions, channels.read("labels", LABELS))
+    features = compute(transactions, past.events, known.entity_days(label_delay_days, day, day))
     table = with_keys(transactions, features)
     channels.write("features", table)
     write_contract(channels, "features", {"first": day.isoformat(), "end": as_of.isoformat()})
@@ -34,5 +41,6 @@ def run(
         "features": [{"transaction_id": id_, "features": values} for id_, values in first],
         "feature_names": list(definitions.NAMES),
         "record_count": table.height,
-        "history": history.publish(channels, as_of, label_delay_days, execution),
+        # A table gives what one day needs, and so no whole history to hand on.
+        "history": None if past is known else known.publish(channels, as_of, label_delay_days, execution),
     }

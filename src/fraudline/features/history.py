@@ -31,6 +31,7 @@ EVENTS: Schema = {
 }
 COUNTS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "transactions": pl.Int64}
 FRAUDS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "known_day": pl.Int32, "frauds": pl.Int64}
+SCHEMAS = {"events": EVENTS, "counts": COUNTS, "frauds": FRAUDS}
 
 ENTITIES = ("merchant", "merchant_category")
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
@@ -82,7 +83,8 @@ class History:
         Returns:
             Its manifest.
         """
-        tables = {name: table.sort(list(table.columns)) for name, table in self._before(day).items()}
+        past = self.before(day)
+        tables = {name: getattr(past, name).sort(list(schema)) for name, schema in SCHEMAS.items()}
         for name, table in tables.items():
             channels.write("history", table, f"{name}.parquet")
         manifest = {
@@ -98,14 +100,16 @@ class History:
         channels.write_json("history", MANIFEST_FILE, manifest)
         return manifest
 
-    def _before(self, day: date) -> dict[str, pl.DataFrame]:
+    def before(self, day: date) -> History:
+        """Only what the features of ``day`` and later can still see of the days before it."""
         number = day_number(day)
         first_day = number - definitions.ENTITY_DAYS
-        return {
-            "events": tail(self.events, day),
-            "counts": self.counts.filter(pl.col("day").is_between(first_day, number, "left")).select(*COUNTS),
-            "frauds": self.frauds.filter(pl.col("day") >= first_day, pl.col("known_day") < number).select(*FRAUDS),
-        }
+        return replace(
+            self,
+            events=tail(self.events, day),
+            counts=self.counts.filter(pl.col("day").is_between(first_day, number, "left")).select(*COUNTS),
+            frauds=self.frauds.filter(pl.col("day") >= first_day, pl.col("known_day") < number).select(*FRAUDS),
+        )
 
 
 def read_history(channels: Channels, day: date, delay: int) -> History:
@@ -126,9 +130,8 @@ def read_history(channels: Channels, day: date, delay: int) -> History:
         if manifest[key] != value:
             raise InputError(f"channel 'history': '{place}' has {key} {manifest[key]}, expected {value}; {again}")
     _check_origin(channels, manifest, again)
-    schemas = {"events": EVENTS, "counts": COUNTS, "frauds": FRAUDS}
-    tables = {name: channels.read("history", schema, f"{name}.parquet") for name, schema in schemas.items()}
-    return History(**tables, origin=manifest)
+    events, counts, frauds = (channels.read("history", schema, f"{name}.parquet") for name, schema in SCHEMAS.items())
+    return History(events, counts, frauds, manifest)
 
 
 def _check_origin(channels: Channels, manifest: dict[str, Any], again: str) -> None:

@@ -14,8 +14,9 @@ import polars as pl
 from fraudline.days import DAY, HOUR
 from fraudline.features import definitions as d
 from fraudline.features.entity_days import EntityDays, SeenDays
-from fraudline.features.history import events_of
+from fraudline.features.history import History, events_of
 from fraudline.features.windows import Customers, Events, Floats, Ints, distance
+from fraudline.schema import TRANSACTIONS
 
 
 class Rows:
@@ -60,6 +61,22 @@ def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[st
         # x / 0 is no value, as 0 / 0 is.
         finite = {name: np.where(np.isinf(values), np.float32(np.nan), values) for name, values in columns.items()}
     return pl.DataFrame({name: pl.Series(values[given]).fill_nan(None) for name, values in finite.items()})
+
+
+def features_of(transaction: Mapping[str, Any], history: History, delay: int) -> dict[str, float | None]:
+    """The features of one transaction, by name, as they would be in a batch of its day.
+
+    Args:
+        transaction: a row of schema TRANSACTIONS.
+        history: what came before it.
+        delay: whole days before a label counts.
+    """
+    table = pl.DataFrame([transaction], schema=dict(TRANSACTIONS))
+    day = transaction["timestamp"].date()
+    features: dict[str, float | None] = compute(table, history.events, history.entity_days(delay, day, day)).row(
+        0, named=True
+    )
+    return features
 
 
 def _hour(rows: Rows) -> Any:

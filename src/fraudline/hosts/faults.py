@@ -18,7 +18,9 @@ _SYSTEM = {
 _SERVICE = {
     "AccessDenied": "grant the stage's role what it was refused",
     "403": "grant the stage's role what it was refused",
+    "AccessDeniedException": "grant the stage's role what it was refused",
     "NoSuchBucket": "check the bucket's name and region",
+    "ResourceNotFoundException": "check the table's name and region, or create it with the text key 'key'",
     "InvalidAccessKeyId": "check the credentials",
     "ExpiredToken": "renew the credentials",
 }
@@ -37,11 +39,11 @@ def explain(error: Exception, outputs: Mapping[str, str]) -> str | None:
         places = ", ".join(f"{name} '{place}'" for name, place in outputs.items())
         return f"{named or 'outputs ' + places}: {os.strerror(number)}; {_SYSTEM[number]}"
     if type(error).__name__ == "NoCredentialsError":
-        return "s3://: there are no AWS credentials; give the job a role, or set them in the environment"
+        return "AWS: there are no AWS credentials; give the job a role, or set them in the environment"
     answer = getattr(error, "response", None)
     code = str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
     if code in _SERVICE:
-        return f"s3://: {getattr(error, 'operation_name', 'the request')} was answered {code}; {_SERVICE[code]}"
+        return f"AWS: {getattr(error, 'operation_name', 'the request')} was answered {code}; {_SERVICE[code]}"
     return None
 
 
