@@ -44,6 +44,13 @@ class Parameter:
         """How it is written on a command line."""
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def default_text(self) -> str:
+        """Its default as one would write it; empty where it has none."""
+        if self.default is REQUIRED or self.default in (None, ()):
+            return ""
+        return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
+
 
 @dataclass(frozen=True)
 class Stage:

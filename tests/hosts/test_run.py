@@ -15,6 +15,7 @@ import pytest
 from fraudline.errors import InputError
 from fraudline.hosts import opt_ml, parameters
 from fraudline.hosts.run import parser, run
+from fraudline.stage import REQUIRED
 from fraudline.stages import STAGES
 
 
@@ -106,11 +107,17 @@ def test_each_host_has_its_own_folders(root: Path):
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_help_names_every_channel_and_parameter(stage):
-    text = parser(stage).format_help()
-    for named in (*stage.reads, *stage.writes):
-        assert named.name in text
+def test_help_tells_every_channel_and_every_parameter_with_its_unit_and_default(stage):
+    text = " ".join(parser(stage).format_help().split())
+    reads, writes = text.split(" Reads ")[1].split(" Writes ")
+    for channel in stage.reads:
+        assert f"{channel.name}: {channel.says}{'' if channel.required else ' (optional)'}" in reads
+    for channel in stage.writes:
+        assert f"{channel.name}: {channel.says}" in writes
     for parameter in stage.parameters:
+        unit = f" ({parameter.unit})" if parameter.unit else ""
+        default = "required" if parameter.default is REQUIRED else parameter.default_text
+        assert f"{parameter.says}{unit}" + (f" [{default}]" if default else "") in text
         assert parameter.option in text
 
 

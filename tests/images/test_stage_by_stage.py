@@ -25,11 +25,19 @@ def test_every_stage_is_in_the_document():
     assert shown == set(STAGES)
 
 
-def test_the_commands_of_the_document_end_in_alerts_and_a_report(tmp_path: Path):
+# The same commands as another user, with no rights; what the script itself makes, anybody may change.
+AS_ANYBODY = """umask 000
+id() { echo 12345; }
+docker() { command docker run --read-only --cap-drop ALL "${@:2}"; }
+"""
+
+
+@pytest.mark.parametrize("before", ["", AS_ANYBODY], ids=["as written", "as anybody, with no rights"])
+def test_the_commands_of_the_document_end_in_alerts_and_a_report(tmp_path: Path, before: str):
     simulate(tmp_path / "data", start=date(2026, 1, 1), days=92, customers=1500, merchants=400, seed=11)
     script = re.findall(r"```bash\n(.*?)```", DOCUMENT, re.DOTALL)[0]
     places = {"DATA": str(tmp_path / "data"), "WORK": str(tmp_path / "work")}
-    command = ["bash", "-euo", "pipefail", "-c", script]
+    command = ["bash", "-euo", "pipefail", "-c", before + script]
     ended = subprocess.run(
         command, cwd=REPOSITORY, env=os.environ | places, capture_output=True, text=True, check=False
     )

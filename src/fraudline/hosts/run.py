@@ -7,12 +7,12 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from fraudline.errors import InputError
 from fraudline.hosts import faults, log, opt_ml, parameters
-from fraudline.stage import SUMMARY, Channel, Stage, Summary
+from fraudline.stage import REQUIRED, SUMMARY, Channel, Parameter, Stage, Summary
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,8 @@ class Parser(argparse.ArgumentParser):
 def parser(stage: Stage) -> argparse.ArgumentParser:
     """A stage's own command line."""
     parser = Parser(f"fraudline {stage.name}", description=stage.says, allow_abbrev=False)
-    parser.epilog = f"Reads {_listed(stage.reads)}. Writes {_listed(stage.writes)}."
+    optional = {channel.name for channel in stage.reads if not channel.required}
+    parser.epilog = f"Reads {_listed(stage.reads, optional)}. Writes {_listed(stage.writes)}."
     for flag, what in (("--input", "read"), ("--output", "written")):
         parser.add_argument(
             flag,
@@ -107,17 +108,20 @@ def parser(stage: Stage) -> argparse.ArgumentParser:
             dest=parameter.name,
             metavar="VALUE",
             action="append" if parameter.many else "store",
-            help=f"{parameter.says}{unit}{_default(parameter.default)}".replace("%", "%%"),
+            help=f"{parameter.says}{unit}{_default(parameter)}".replace("%", "%%"),
         )
     return parser
 
 
-def _listed(channels: Sequence[Channel]) -> str:
-    return "; ".join(f"{channel.name}: {channel.says}" for channel in channels) or "nothing"
+def _listed(channels: Sequence[Channel], optional: Collection[str] = ()) -> str:
+    listed = [f"{channel.name}: {channel.says}{' (optional)' * (channel.name in optional)}" for channel in channels]
+    return "; ".join(listed) or "nothing"
 
 
-def _default(default: Any) -> str:
-    return f" [{default}]" if isinstance(default, str | int | float) and default != "" else ""
+def _default(parameter: Parameter) -> str:
+    if parameter.default is REQUIRED:
+        return " [required]"
+    return f" [{parameter.default_text}]" if parameter.default_text else ""
 
 
 def _place(text: str) -> tuple[str, str]:

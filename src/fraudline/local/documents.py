@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from fraudline.features.definitions import FEATURES, contract
 from fraudline.hosts import opt_ml
@@ -77,8 +76,7 @@ def _parameter_row(parameter: Parameter) -> tuple[str, ...]:
 def _default(parameter: Parameter) -> str:
     if parameter.default is REQUIRED:
         return "**required**"
-    shown: Any = parameter.default
-    return f"`{str(shown).lower() if isinstance(shown, bool) else shown}`" if shown not in ("", None, ()) else ""
+    return f"`{parameter.default_text}`" if parameter.default_text else ""
 
 
 def _features() -> str:
