@@ -19,6 +19,8 @@ UV := $(BIN)/uv
 SETUP := .venv/.set-up
 # The SageMaker SDK is larger than all the rest and only pipeline.py needs it: it has an environment of its own.
 PIPELINE := .venv-pipeline/.set-up
+# So have the peers that the benchmarks measure against.
+BENCH := .venv-bench/.set-up
 COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 # $(call lock,EXTRA,FILE,FILES BELOW): what a layer below holds, no layer above installs again.
 lock = $(COMPILE) --extra $(1) -o containers/$(2) --only-binary :all: --no-emit-package fraudline \
@@ -46,10 +48,10 @@ $(SETUP): $(UV) pyproject.toml requirements-dev.txt
 .PHONY: pipeline-setup
 pipeline-setup: $(PIPELINE) ## make .venv-pipeline, in which pipeline.py runs
 
-$(PIPELINE): $(UV) pyproject.toml requirements-pipeline.txt
-	$(PYTHON) -m venv .venv-pipeline
-	$(UV) pip sync --quiet --python .venv-pipeline/bin/python --require-hashes requirements-pipeline.txt
-	$(UV) pip install --quiet --python .venv-pipeline/bin/python --no-deps --editable .
+$(PIPELINE) $(BENCH): .venv-%/.set-up: $(UV) pyproject.toml requirements-%.txt
+	$(PYTHON) -m venv .venv-$*
+	$(UV) pip sync --quiet --python .venv-$*/bin/python --require-hashes requirements-$*.txt
+	$(UV) pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
 	@touch $@
 
 .PHONY: run
@@ -91,6 +93,10 @@ publish: ## push the images that were built and tested as VERSION [REGISTRY=pref
 bench: $(SETUP) ## both workflows measured: seconds, CPU and memory a stage, and the quality [DATA=folder]
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA)) $(ARGS)
 
+.PHONY: bench-features
+bench-features: $(BENCH) ## the features against pandas, DuckDB and polars, with more rows, and for one day [DATA=folder]
+	.venv-bench/bin/python -m benchmarks.features --data $(DATA) $(ARGS)
+
 .PHONY: docs
 docs: $(SETUP) ## write the generated documents anew
 	$(BIN)/fraudline docs
@@ -112,6 +118,7 @@ verify: $(SETUP) images ## what takes long: 10,000 cases of the feature laws, th
 lock: $(UV) ## pin every dependency anew
 	$(COMPILE) --extra dev -o requirements-dev.txt --no-emit-package fraudline --universal --python-version 3.11
 	$(COMPILE) --extra pipeline -o requirements-pipeline.txt --no-emit-package fraudline --universal --python-version 3.11
+	$(COMPILE) --extra bench -o requirements-bench.txt --no-emit-package fraudline --universal --python-version 3.11
 	$(call lock,etl,base/requirements.txt,)
 	$(call lock,features,base/arrays.txt,base/requirements.txt)
 	$(call lock,forest,base/forest.txt,base/requirements.txt base/arrays.txt)
@@ -121,5 +128,5 @@ lock: $(UV) ## pin every dependency anew
 
 .PHONY: clean
 clean: ## remove what was made here, the environment too
-	rm -rf .venv .venv-pipeline var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-pipeline .venv-bench var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

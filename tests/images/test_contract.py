@@ -176,7 +176,8 @@ def test_a_channel_may_be_an_s3_prefix(ml: Path, s3: str):
     keys_out = [item["Key"] for item in client.list_objects_v2(Bucket="bank", Prefix="out/")["Contents"]]
     assert sorted(keys_out) == [
         "out/labels/part-0.parquet",
-        "out/rejected/part-0.parquet",
+        "out/rejected/labels-0.parquet",
+        "out/rejected/raw-0.parquet",
         "out/summary.json",
         "out/transactions/part-0.parquet",
     ]

@@ -63,11 +63,11 @@ class Customers:
         self._span = int(events.second.max(initial=self._first)) - self._first + 1 + definitions.CUSTOMER_TAIL
         key = events.customer * self._span + (events.second - self._first)
         order = _north_east_last(np.argsort(key), key, events)
-        self._keys, self._events = key[order], events.take(order)
+        self._events, self._order, self._keys = events, order, key[order]
         before = len(key) - rows
         self._at: Ints = np.flatnonzero(order >= before)
         self.order: Ints = order[self._at] - before
-        self.rows = self._events.take(self._at)
+        self.rows = events.take(order[self._at])
         self._row_key = self._keys[self._at]
         self._end = np.searchsorted(self._keys, self._row_key)
         self._starts: dict[int, Ints] = {}
@@ -89,7 +89,7 @@ class Customers:
         start, length = self._start(window), self.count(window)
         level = np.frexp(np.maximum(length, 1).astype(np.float64))[1] - 1
         largest = np.zeros(len(start), np.int64)
-        runs = self._events.cents
+        runs = self._cents
         for power in range(int(level.max(initial=0)) + 1):
             here = np.flatnonzero((level == power) & (length > 0))
             largest[here] = np.maximum(runs[start[here]], runs[self._end[here] - (1 << power)])
@@ -115,16 +115,21 @@ class Customers:
 
     @cached_property
     def _latest(self) -> Ints:
-        return np.maximum(self._end - 1, 0)
+        """Which event is the latest before the row, any one where there is none."""
+        return self._order[np.maximum(self._end - 1, 0)]
+
+    @cached_property
+    def _cents(self) -> Ints:
+        return self._events.cents[self._order]
 
     @cached_property
     def _sums(self) -> Ints:
-        return prefix(self._events.cents)
+        return prefix(self._cents)
 
     @cached_property
     def _squares(self) -> Ints:
         # The prefix may wrap past 2^63; a difference that is itself below 2^63 comes out right all the same.
-        return prefix(self._events.cents * self._events.cents)
+        return prefix(self._cents * self._cents)
 
     @cached_property
     def _distance(self) -> Floats:
@@ -134,8 +139,9 @@ class Customers:
     @cached_property
     def _since_same_merchant(self) -> Floats:
         """For every event the seconds since its customer was at its merchant before, NaN for never."""
-        order = _stable_order(self._events.merchant)  # and so, within a merchant, by customer and second
-        key, merchant = self._keys[order], self._events.merchant[order]
+        merchant = self._events.merchant[self._order]
+        order = _stable_order(merchant)  # and so, within a merchant, by customer and second
+        key, merchant = self._keys[order], merchant[order]
         fresh = np.ones(len(order), bool)
         fresh[1:] = (key[1:] != key[:-1]) | (merchant[1:] != merchant[:-1])
         # The event before the first of its own second: peers of a second do not see each other.

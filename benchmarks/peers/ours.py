@@ -1,0 +1,42 @@
+"""Ours: all rows of a dataset, part by part on all processors, as feature-engineering does it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+
+from fraudline.channel import Channels
+from fraudline.days import from_day_number
+from fraudline.features.history import EVENTS, known_of
+from fraudline.features.numpy_engine import compute
+from fraudline.schema import DATASET
+from fraudline.stages import STAGES
+
+DELAY = 7
+
+
+def main(dataset: str, out: str) -> None:
+    """Write OUT/part-NNN.parquet: transaction_id and the features."""
+    with Channels(STAGES["backfill-history"], {"dataset": dataset}, {}) as channels:
+        parts = channels.parts("dataset", DATASET)
+        known = known_of(pl.concat(parts))
+        last = from_day_number(int(known.counts.get_column("day").max()))  # type: ignore[arg-type]
+        entities = known.entity_days(DELAY, known.first_day(), last)
+
+        def engineer(number: int) -> None:
+            rows = parts[number].collect()
+            features = compute(rows, pl.DataFrame(schema=EVENTS), entities)
+            table = pl.concat([rows.select("transaction_id"), features], how="horizontal")
+            table.write_parquet(Path(out, f"part-{number:03}.parquet"), compression="zstd", compression_level=1)
+
+        Path(out).mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            list(threads.map(engineer, range(len(parts))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,132 @@
+"""pandas: groupby.rolling over time windows that are closed on the left, and merges of entity days."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DELAY, DAY = 7, 86_400
+PLACE = ["latitude", "longitude"]
+
+
+def main(dataset: str, out: str) -> None:
+    """Write OUT/part.parquet: transaction_id and the features."""
+    rows = pd.concat(pd.read_parquet(path, partitioning=None) for path in sorted(Path(dataset).rglob("*.parquet")))
+    rows = rows.sort_values(["customer_id", "timestamp"], kind="stable", ignore_index=True)
+    # Whole seconds, as the definitions have it.
+    rows["at"] = rows["timestamp"].dt.floor("s").astype("datetime64[s, UTC]")
+    rows["second"] = rows["at"].astype("int64")
+    rows["day"] = rows["second"] // DAY
+    features = pd.DataFrame({"transaction_id": rows["transaction_id"]})
+    _customers(rows, features)
+    for entity, prefix in (("merchant", "merchant"), ("merchant_category", "category")):
+        _entity_days(rows, features, entity, prefix)
+    hour = rows["second"] % DAY // 3600
+    features["amount"], features["hour_of_day"] = rows["cents"] / 100, hour
+    features["is_weekend"], features["is_night"] = (rows["day"] + 3) % 7 >= 5, hour < 6
+    features["distance_from_home"] = _haversine(
+        rows["customer_latitude"], rows["customer_longitude"], *_of(rows, PLACE)
+    )
+    _previous(rows, features)
+    numbers = features.columns.drop("transaction_id")
+    features[numbers] = features[numbers].astype("float32").replace([np.inf, -np.inf], np.nan)
+    Path(out).mkdir(parents=True, exist_ok=True)
+    features.to_parquet(Path(out, "part.parquet"), index=False)
+
+
+def _customers(rows: pd.DataFrame, features: pd.DataFrame) -> None:
+    cents = rows["cents"].astype("float64")
+    indexed = pd.DataFrame({"customer": rows["customer_id"], "cents": cents, "squares": cents * cents}).set_index(
+        rows["at"]
+    )
+
+    def rolled(window: str, column: str = "cents") -> Any:
+        # Closed on the left, a window holds [t - window, t): neither the row nor its same-second peers.
+        return indexed.groupby("customer", sort=False)[column].rolling(window, closed="left", min_periods=0)
+
+    count = {window: rolled(window).count().to_numpy() for window in ("1h", "1D", "7D", "30D")}
+    total = {window: rolled(window).sum().to_numpy() for window in ("7D", "30D")}
+    squares = rolled("30D", "squares").sum().to_numpy()
+    largest = {window: rolled(window).max().to_numpy() for window in ("7D", "30D")}
+    n, s = count["30D"], total["30D"]
+    mean_square = n * squares
+    variance = mean_square - s * s
+    spread = np.where((n > 1) & (variance > 1e-12 * mean_square), variance, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        features["amount_zscore"] = (n * cents - s) / np.sqrt(spread)
+        features["amount_ratio_30d"] = cents * n / s
+        features["amount_max_ratio_30d"] = cents / largest["30D"]
+        features["largest_ratio_7d"] = largest["7D"] * n / s
+        features["mean_amount_30d"] = s / n / 100
+    features["velocity_1h"], features["velocity_24h"] = count["1h"], count["1D"]
+    features["velocity_7d"], features["spend_7d"] = count["7D"], total["7D"] / 100
+    pairs = rows.groupby(["customer_id", "merchant"], sort=False)["second"]
+    # The latest at this merchant before this second: of same-second peers what the first of them sees.
+    before = pairs.shift()
+    before = before.mask(before == rows["second"]).groupby([rows["customer_id"], rows["merchant"]], sort=False).ffill()
+    features["first_at_merchant"] = ~(rows["second"] - before <= 30 * DAY)
+
+
+def _previous(rows: pd.DataFrame, features: pd.DataFrame) -> None:
+    """Time, distance and speed from the latest transaction; of same-second peers the north-easternmost."""
+    last = rows.sort_values(["customer_id", "second", *PLACE], na_position="last")
+    last = last.drop_duplicates(["customer_id", "second"], keep="last")[["customer_id", "second", *PLACE]]
+    last = last.sort_values("second")
+    wanted = rows[["customer_id", "second", *PLACE]].reset_index().sort_values("second")
+    last["previous"] = last["second"]
+    merged = pd.merge_asof(
+        wanted, last, on="second", by="customer_id", allow_exact_matches=False, tolerance=30 * DAY,
+        suffixes=("", "_before"),
+    ).set_index("index").sort_index()  # fmt: skip
+    since = merged["second"] - merged["previous"]
+    far = _haversine(*_of(merged, PLACE), *_of(merged, [f"{axis}_before" for axis in PLACE]))
+    features["seconds_since_previous"], features["distance_from_previous"] = since, far
+    features["speed_from_previous"] = far / (since / 3600)
+
+
+def _entity_days(rows: pd.DataFrame, features: pd.DataFrame, entity: str, prefix: str) -> None:
+    counts = rows.groupby([entity, "day"]).size().rename("n").reset_index()
+    counts["at"] = pd.to_datetime(counts["day"], unit="D")
+    days = counts[[entity, "day"]].copy()
+    by_day = counts.set_index("at").groupby(entity)["n"]
+    # A window that ends DELAY days back: the longer one less the days that are too young.
+    young = by_day.rolling(f"{DELAY}D", closed="left", min_periods=0).sum().to_numpy()
+    for window in (3, 30):
+        all_of_it = by_day.rolling(f"{DELAY + window}D", closed="left", min_periods=0).sum().to_numpy()
+        days[f"n{window}"] = all_of_it - young
+    known = rows.loc[rows["is_fraud"] == 1, [entity, "day", "known_day"]].dropna()
+    seen = days[[entity, "day"]].merge(known.rename(columns={"day": "fraud_day"}), on=entity)
+    old = seen["day"] - DELAY - seen["fraud_day"]
+    seen = seen[(old > 0) & (old <= 30) & (seen["known_day"] < seen["day"])]
+    recent = seen[seen["day"] - DELAY - seen["fraud_day"] <= 3].groupby([entity, "day"]).size().rename("f3")
+    found = seen.groupby([entity, "day"])["fraud_day"].agg(f30="size", latest="max", earliest="min").join(recent)
+    days = days.merge(found.reset_index(), on=[entity, "day"], how="left")
+    days[["f3", "f30"]] = days[["f3", "f30"]].fillna(0)
+    of_rows = rows[[entity, "day"]].merge(days, on=[entity, "day"], how="left")
+    risk = {window: (of_rows[f"f{window}"] + 0.01 * 20.0) / (of_rows[f"n{window}"] + 20.0) for window in (3, 30)}
+    if prefix == "category":
+        features["category_risk_score"] = risk[30]
+        return
+    features["merchant_risk_score"], features["merchant_risk_3d"] = risk[30], risk[3]
+    features["merchant_frauds_30d"], features["merchant_volume_30d"] = of_rows["f30"], of_rows["n30"]
+    features["merchant_fraud_recency"] = of_rows["day"] - of_rows["latest"]
+    features["merchant_fraud_run"] = of_rows["latest"] - of_rows["earliest"]
+
+
+def _of(table: pd.DataFrame, names: list[str]) -> list[Any]:
+    return [table[name].astype("float64") for name in names]
+
+
+def _haversine(latitude: Any, longitude: Any, to_latitude: Any, to_longitude: Any) -> Any:
+    north, east = np.radians(to_latitude - latitude) / 2, np.radians(to_longitude - longitude) / 2
+    cosines = np.cos(np.radians(latitude)) * np.cos(np.radians(to_latitude))
+    chord = np.sin(north) ** 2 + cosines * np.sin(east) ** 2
+    return 2 * 6371.0088 * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
