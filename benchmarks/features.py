@@ -20,6 +20,7 @@ import polars as pl
 from benchmarks.processes import Used, interleaved, measure
 from fraudline.features.definitions import FEATURES
 from fraudline.simulate import simulate
+from fraudline.stages import STAGES
 
 PYTHON = sys.executable
 RUNS = 5
@@ -81,11 +82,8 @@ def _growth(data: Path, last: date, scratch: Path, plot: Path | None) -> None:
 def _day(data: Path, last: date, scratch: Path) -> None:
     """The last day: history and day as the stages before leave them, and raw data for the peer."""
     copies = _replicated(data, scratch / "day", last - timedelta(days=75), last + timedelta(days=1), COPIES)
-    dataset, inputs, following = (
-        _extract(copies, last, scratch / "day-dataset"),
-        scratch / "day-inputs",
-        last + timedelta(1),
-    )
+    dataset, inputs = _extract(copies, last, scratch / "day-dataset"), scratch / "day-inputs"
+    following = last + timedelta(days=1)
     history = inputs / "history" / f"before={last}"
     measure(_stage("backfill-history", last, {"dataset": dataset}, inputs, history=history))
     raw = {"raw": copies / "raw", "labels": copies / "labeled"}
@@ -115,13 +113,8 @@ def assert_equal(ours: Path, theirs: Path, name: str) -> None:
         x, y = (table.get_column(feature.name) for table in (a, b))
         tolerance = 1e-6 if feature.unit in KILOMETRES else 1.2e-7
         assert x.is_null().equals(y.is_null()), f"{name}: {feature.name} is null elsewhere"
-        np.testing.assert_allclose(
-            y.drop_nulls().to_numpy(),
-            x.drop_nulls().to_numpy(),
-            rtol=tolerance,
-            atol=1e-6,
-            err_msg=f"{name} {feature.name}",
-        )
+        ours_, theirs_ = x.drop_nulls().to_numpy(), y.drop_nulls().to_numpy()
+        np.testing.assert_allclose(theirs_, ours_, rtol=tolerance, atol=1e-6, err_msg=f"{name}: {feature.name}")
 
 
 def _replicated(data: Path, folder: Path, first: date, end: date, factor: int) -> Path:
@@ -149,8 +142,6 @@ def _extract(data: Path, as_of: date, dataset: Path) -> Path:
 
 
 def _stage(name: str, as_of: date, inputs: dict[str, Path], outputs: Path, **places: Path) -> list[str]:
-    from fraudline.stages import STAGES  # noqa: PLC0415
-
     written = {channel.name: outputs / channel.name for channel in STAGES[name].writes} | places
     written["summary"] = outputs / "summary" / name
     if "history" in written and "history" not in places:
@@ -185,13 +176,10 @@ def _draw(path: Path, measured: dict[int, Used]) -> None:
 
     rows = [count / 1e6 for count in measured]
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    lines = {
-        "CPU seconds": [used.cpu for used in measured.values()],
-        "seconds": [used.wall for used in measured.values()],
-    }
-    for name, values in lines.items():
-        axes[0].plot(rows, values, marker="o", label=name)
-    axes[0].plot(rows, [lines["CPU seconds"][0] * count / rows[0] for count in rows], "k:", label="linear")
+    cpu = [used.cpu for used in measured.values()]
+    axes[0].plot(rows, cpu, marker="o", label="CPU seconds")
+    axes[0].plot(rows, [used.wall for used in measured.values()], marker="o", label="seconds")
+    axes[0].plot(rows, [cpu[0] * count / rows[0] for count in rows], "k:", label="CPU seconds, if linear")
     axes[0].legend(frameon=False)
     axes[1].plot(rows, [used.peak for used in measured.values()], marker="o", color="tab:green")
     for axis, title in zip(axes, ("time, s", "peak memory, MB"), strict=True):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 DELAY, DAY = 7, 86_400
-PLACE = ["latitude", "longitude"]
+PLACE, HOME = ["latitude", "longitude"], ["customer_latitude", "customer_longitude"]
 
 
 def main(dataset: str, out: str) -> None:

@@ -41,8 +41,9 @@ def _customers(rows: pl.DataFrame, number: int) -> pl.DataFrame:
     """The day's rows with what their customers did before; a window is closed on the left alone."""
 
     def rolled(kind: str, column: str, window: str) -> pl.Expr:
-        of = getattr(pl.col(column), f"rolling_{kind}_by")
-        return of("second", f"{WINDOWS[window]}i", closed="left").over("customer_id").alias(f"{column}_{kind}_{window}")
+        of = pl.col(column).rolling_sum_by if kind == "sum" else pl.col(column).rolling_max_by
+        seen = of("second", f"{WINDOWS[window]}i", closed="left")
+        return seen.over("customer_id").alias(f"{column}_{kind}_{window}")
 
     wide = rows.sort("customer_id", "second", *PLACE, nulls_last=True).with_columns(
         (pl.col("cents") * pl.col("cents")).alias("squares"), pl.col("second").alias("at")
@@ -59,9 +60,8 @@ def _customers(rows: pl.DataFrame, number: int) -> pl.DataFrame:
         .alias("at_merchant"),
     )
     last = wide.group_by("customer_id", "second", maintain_order=True).last()
-    places = last.select(
-        "customer_id", pl.col("second").alias("at_max_30d"), *(pl.col(a).alias(f"{a}_was") for a in PLACE)
-    )
+    where = (pl.col(axis).alias(f"{axis}_was") for axis in PLACE)
+    places = last.select("customer_id", pl.col("second").alias("at_max_30d"), *where)
     return wide.filter(pl.col("day") == number).join(places, on=["customer_id", "at_max_30d"], how="left")
 
 
