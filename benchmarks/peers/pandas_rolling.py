@@ -28,9 +28,7 @@ def main(dataset: str, out: str) -> None:
     hour = rows["second"] % DAY // 3600
     features["amount"], features["hour_of_day"] = rows["cents"] / 100, hour
     features["is_weekend"], features["is_night"] = (rows["day"] + 3) % 7 >= 5, hour < 6
-    features["distance_from_home"] = _haversine(
-        rows["customer_latitude"], rows["customer_longitude"], *_of(rows, PLACE)
-    )
+    features["distance_from_home"] = _haversine(*_of(rows, [*HOME, *PLACE]))
     _previous(rows, features)
     numbers = features.columns.drop("transaction_id")
     features[numbers] = features[numbers].astype("float32").replace([np.inf, -np.inf], np.nan)
