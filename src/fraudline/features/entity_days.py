@@ -86,7 +86,11 @@ class SeenDays:
         self._known, self.day = known, day
         self.has_entity: NDArray[np.bool_] = names.is_not_null().to_numpy()
         # Rows of one entity and day see the same, so it is looked up once, in the order in which it lies.
-        self._keys, self._inverse = np.unique(known.key(known.code(names), day), return_inverse=True)
+        keys = known.key(known.code(names), day)
+        if len(known.keys):
+            self._keys, self._inverse = np.unique(keys, return_inverse=True)
+        else:  # nor can any row see more than another where nothing is known
+            self._keys, self._inverse = keys[:1], np.zeros(len(keys), np.int64)
         self._end = np.searchsorted(known.keys, self._keys - known.delay)
         self._counted: dict[int, Ints] = {}
         self._looked_up: dict[int, KnownFrauds] = {}

@@ -45,8 +45,11 @@ def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[st
         One float32 column a feature, in the order of the definitions, null where there is no value;
         one row a transaction, in the given order.
     """
-    own = past.filter(pl.col("customer_id").is_in(transactions.get_column("customer_id").unique().implode()))
-    customers = Customers(Events.of(pl.concat([own, events_of(transactions)])), transactions.height)
+    events = events_of(transactions)
+    if past.height:
+        own = pl.col("customer_id").is_in(transactions.get_column("customer_id").unique().implode())
+        events = pl.concat([past.filter(own), events])
+    customers = Customers(Events.of(events), transactions.height)
     rows = Rows(transactions, customers.rows, customers.order)
     sources: dict[str, Any] = {"transaction": rows, "customer": customers}
     for entity, known in entities.items():
@@ -58,9 +61,9 @@ def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[st
             feature.name: _COMPILERS[type(feature.aggregate)](sources[feature.entity], feature).astype(np.float32)
             for feature in d.FEATURES
         }
-        # x / 0 is no value, as 0 / 0 is.
-        finite = {name: np.where(np.isinf(values), np.float32(np.nan), values) for name, values in columns.items()}
-    return pl.DataFrame({name: pl.Series(values[given]).fill_nan(None) for name, values in finite.items()})
+    for values in columns.values():
+        values[np.isinf(values)] = np.nan  # x / 0 is no value, as 0 / 0 is
+    return pl.DataFrame(columns, nan_to_null=True)[given]
 
 
 def features_of(transaction: Mapping[str, Any], history: History, delay: int) -> dict[str, float | None]:
