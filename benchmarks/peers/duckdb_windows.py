@@ -55,19 +55,19 @@ SELECT entity, key, day, greatest(day + {delay}, known_day) + 1 AS visible, coun
 CREATE TEMP TABLE wanted AS SELECT entity, key, day FROM volumes;
 
 CREATE TEMP TABLE seen_frauds AS
-SELECT w.entity, w.key, w.day, sum(f.n) AS f30d, sum(f.n) FILTER (f.day >= w.day - {delay} - 3) AS f3d,
+SELECT w.entity, w.key, w.day, sum(f.n) AS f30d, sum(f.n) FILTER (f.day >= w.day - {delay} - 7) AS f7d,
     max(f.day) AS latest, min(f.day) AS earliest
 FROM frauds f JOIN wanted w
     ON w.entity = f.entity AND w.key = f.key AND w.day >= f.visible AND w.day <= f.day + {delay} + 30
 GROUP BY ALL;
 
 CREATE TEMP TABLE days AS
-SELECT v.entity, v.key, v.day, coalesce(sum(n) OVER month, 0) AS n30d, coalesce(sum(n) OVER days3, 0) AS n3d,
-    coalesce(f30d, 0) AS f30d, coalesce(f3d, 0) AS f3d, latest, earliest
+SELECT v.entity, v.key, v.day, coalesce(sum(n) OVER month, 0) AS n30d, coalesce(sum(n) OVER week, 0) AS n7d,
+    coalesce(f30d, 0) AS f30d, coalesce(f7d, 0) AS f7d, latest, earliest
 FROM volumes v LEFT JOIN seen_frauds USING (entity, key, day)
 WINDOW
     month AS (PARTITION BY entity, key ORDER BY day RANGE BETWEEN {delay} + 30 PRECEDING AND {delay} + 1 PRECEDING),
-    days3 AS (PARTITION BY entity, key ORDER BY day RANGE BETWEEN {delay} + 3 PRECEDING AND {delay} + 1 PRECEDING);
+    week AS (PARTITION BY entity, key ORDER BY day RANGE BETWEEN {delay} + 7 PRECEDING AND {delay} + 1 PRECEDING);
 
 COPY (
     SELECT transaction_id,
@@ -78,8 +78,8 @@ COPY (
         (cents * c.n30d / nullif(s30d, 0)::DOUBLE)::FLOAT AS amount_ratio_30d,
         (cents / nullif(c.m30d, 0))::FLOAT AS amount_max_ratio_30d,
         (m7d * c.n30d / nullif(s30d, 0)::DOUBLE)::FLOAT AS largest_ratio_7d,
-        (s30d::DOUBLE / nullif(c.n30d, 0) / 100)::FLOAT AS mean_amount_30d,
-        n1h::FLOAT AS velocity_1h, n24h::FLOAT AS velocity_24h, n7d::FLOAT AS velocity_7d,
+        (cents * c.n7d / nullif(s7d, 0)::DOUBLE)::FLOAT AS amount_ratio_7d,
+        n1h::FLOAT AS velocity_1h, n24h::FLOAT AS velocity_24h, c.n7d::FLOAT AS velocity_7d,
         (coalesce(s7d, 0)::DOUBLE / 100)::FLOAT AS spend_7d,
         (c.second - previous)::FLOAT AS seconds_since_previous,
         (at_merchant = 0)::FLOAT AS first_at_merchant,
@@ -87,7 +87,7 @@ COPY (
         ((c.day + 3) % 7 >= 5)::FLOAT AS is_weekend,
         (c.second % 86400 // 3600 < 6)::FLOAT AS is_night,
         ((m.f30d + 0.01 * 20.0) / (m.n30d + 20.0))::FLOAT AS merchant_risk_score,
-        ((m.f3d + 0.01 * 20.0) / (m.n3d + 20.0))::FLOAT AS merchant_risk_3d,
+        ((m.f7d + 0.01 * 20.0) / (m.n7d + 20.0))::FLOAT AS merchant_risk_7d,
         m.f30d::FLOAT AS merchant_frauds_30d,
         (c.day - m.latest)::FLOAT AS merchant_fraud_recency,
         (m.latest - m.earliest)::FLOAT AS merchant_fraud_run,

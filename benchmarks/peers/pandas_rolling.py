@@ -59,7 +59,7 @@ def _customers(rows: pd.DataFrame, features: pd.DataFrame) -> None:
         features["amount_ratio_30d"] = cents * n / s
         features["amount_max_ratio_30d"] = cents / largest["30D"]
         features["largest_ratio_7d"] = largest["7D"] * n / s
-        features["mean_amount_30d"] = s / n / 100
+        features["amount_ratio_7d"] = cents * count["7D"] / total["7D"]
     features["velocity_1h"], features["velocity_24h"] = count["1h"], count["1D"]
     features["velocity_7d"], features["spend_7d"] = count["7D"], total["7D"] / 100
     pairs = rows.groupby(["customer_id", "merchant"], sort=False)["second"]
@@ -93,23 +93,23 @@ def _entity_days(rows: pd.DataFrame, features: pd.DataFrame, entity: str, prefix
     by_day = counts.set_index("at").groupby(entity)["n"]
     # A window that ends DELAY days back: the longer one less the days that are too young.
     young = by_day.rolling(f"{DELAY}D", closed="left", min_periods=0).sum().to_numpy()
-    for window in (3, 30):
+    for window in (7, 30):
         all_of_it = by_day.rolling(f"{DELAY + window}D", closed="left", min_periods=0).sum().to_numpy()
         days[f"n{window}"] = all_of_it - young
     known = rows.loc[rows["is_fraud"] == 1, [entity, "day", "known_day"]].dropna()
     seen = days[[entity, "day"]].merge(known.rename(columns={"day": "fraud_day"}), on=entity)
     old = seen["day"] - DELAY - seen["fraud_day"]
     seen = seen[(old > 0) & (old <= 30) & (seen["known_day"] < seen["day"])]
-    recent = seen[seen["day"] - DELAY - seen["fraud_day"] <= 3].groupby([entity, "day"]).size().rename("f3")
+    recent = seen[seen["day"] - DELAY - seen["fraud_day"] <= 7].groupby([entity, "day"]).size().rename("f7")
     found = seen.groupby([entity, "day"])["fraud_day"].agg(f30="size", latest="max", earliest="min").join(recent)
     days = days.merge(found.reset_index(), on=[entity, "day"], how="left")
-    days[["f3", "f30"]] = days[["f3", "f30"]].fillna(0)
+    days[["f7", "f30"]] = days[["f7", "f30"]].fillna(0)
     of_rows = rows[[entity, "day"]].merge(days, on=[entity, "day"], how="left")
-    risk = {window: (of_rows[f"f{window}"] + 0.01 * 20.0) / (of_rows[f"n{window}"] + 20.0) for window in (3, 30)}
+    risk = {window: (of_rows[f"f{window}"] + 0.01 * 20.0) / (of_rows[f"n{window}"] + 20.0) for window in (7, 30)}
     if prefix == "category":
         features["category_risk_score"] = risk[30]
         return
-    features["merchant_risk_score"], features["merchant_risk_3d"] = risk[30], risk[3]
+    features["merchant_risk_score"], features["merchant_risk_7d"] = risk[30], risk[7]
     features["merchant_frauds_30d"], features["merchant_volume_30d"] = of_rows["f30"], of_rows["n30"]
     features["merchant_fraud_recency"] = of_rows["day"] - of_rows["latest"]
     features["merchant_fraud_run"] = of_rows["latest"] - of_rows["earliest"]

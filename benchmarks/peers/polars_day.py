@@ -67,15 +67,15 @@ def _customers(rows: pl.DataFrame, number: int) -> pl.DataFrame:
 
 def _entity(old: pl.DataFrame, entity: str, number: int) -> pl.DataFrame:
     """An entity's days of the month before the label delay."""
-    fraud, recent = pl.col("is_fraud") == 1, pl.col("day") >= number - DELAY - 3
+    fraud, recent = pl.col("is_fraud") == 1, pl.col("day") >= number - DELAY - 7
     return (
         old.filter(pl.col("day") >= number - DELAY - MONTH, pl.col(entity).is_not_null())
         .group_by(entity)
         .agg(
             pl.len().alias(f"{entity}_n30"),
-            recent.sum().alias(f"{entity}_n3"),
+            recent.sum().alias(f"{entity}_n7"),
             fraud.sum().alias(f"{entity}_f30"),
-            (fraud & recent).sum().alias(f"{entity}_f3"),
+            (fraud & recent).sum().alias(f"{entity}_f7"),
             pl.col("day").filter(fraud).max().alias(f"{entity}_latest"),
             pl.col("day").filter(fraud).min().alias(f"{entity}_earliest"),
         )
@@ -102,7 +102,7 @@ def _features(rows: pl.DataFrame, number: int) -> pl.DataFrame:
         "amount_ratio_30d": cents * n / s,
         "amount_max_ratio_30d": cents / pl.col("cents_max_30d"),
         "largest_ratio_7d": pl.col("cents_max_7d") * n / s,
-        "mean_amount_30d": s / n / 100,
+        "amount_ratio_7d": cents * pl.col("one_sum_7d") / pl.col("cents_sum_7d"),
         "velocity_1h": pl.col("one_sum_1h"),
         "velocity_24h": pl.col("one_sum_24h"),
         "velocity_7d": pl.col("one_sum_7d"),
@@ -113,7 +113,7 @@ def _features(rows: pl.DataFrame, number: int) -> pl.DataFrame:
         "is_weekend": pl.lit((number + 3) % 7 >= 5),
         "is_night": hour < 6,
         "merchant_risk_score": risk(30),
-        "merchant_risk_3d": risk(3),
+        "merchant_risk_7d": risk(7),
         "merchant_frauds_30d": days("f30"),
         "merchant_fraud_recency": number - pl.col("merchant_latest"),
         "merchant_fraud_run": pl.col("merchant_latest") - pl.col("merchant_earliest"),

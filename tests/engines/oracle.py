@@ -25,7 +25,6 @@ def feature(f, row, rows, delay):
         "IsWeekend": lambda: (today + 3) % 7 >= 5, "IsNight": lambda: row["second"] % DAY < 3600 * f.aggregate.before,
         "DistanceFromHome": lambda: distance(row, {a: row["customer_" + a] for a in PLACE}),
         "Count": lambda: n, "Sum": lambda: sum(cents) / 100,
-        "Mean": lambda: sum(cents) / n / 100 if n else None,
         "RecentMaxToMean": lambda: max(recent) * n / sum(cents) if recent and sum(cents) else None,
         "ZScore": lambda: (n * x - sum(cents)) / sqrt(spread) if n > 1 and spread else None,
         "RatioToMean": lambda: x * n / sum(cents) if sum(cents) else None,

@@ -55,10 +55,6 @@ class Sum(Aggregate):
     """Sum of amounts."""
 
 
-class Mean(Aggregate):
-    """Mean of amounts."""
-
-
 class ZScore(Aggregate):
     """(amount - mean) / standard deviation; null below two transactions or where all are equal.
 
@@ -140,6 +136,10 @@ FEATURES: tuple[Feature, ...] = (
         "how far the amount lies from this customer's mean of the 30 days before", 30 * DAY,
     ),
     Feature(
+        "amount_ratio_7d", "customer", RatioToMean(), "ratio",
+        "amount over this customer's mean of the 7 days before", 7 * DAY,
+    ),
+    Feature(
         "amount_ratio_30d", "customer", RatioToMean(), "ratio",
         "amount over this customer's mean of the 30 days before", 30 * DAY,
     ),
@@ -150,10 +150,6 @@ FEATURES: tuple[Feature, ...] = (
     Feature(
         "largest_ratio_7d", "customer", RecentMaxToMean(7 * DAY), "ratio",
         "this customer's largest amount of the 7 days before over their mean of the 30 days before", 30 * DAY,
-    ),
-    Feature(
-        "mean_amount_30d", "customer", Mean(), "currency",
-        "mean amount of this customer over the 30 days before", 30 * DAY,
     ),
     Feature("velocity_1h", "customer", Count(), "count", "transactions of this customer in the hour before", HOUR),
     Feature("velocity_24h", "customer", Count(), "count", "transactions of this customer in the 24 h before", DAY),
@@ -175,8 +171,8 @@ FEATURES: tuple[Feature, ...] = (
         "smoothed share of known frauds at this merchant over 30 days, older than the label delay", 30 * DAY,
     ),
     Feature(
-        "merchant_risk_3d", "merchant", Risk(), "share",
-        "smoothed share of known frauds at this merchant over 3 days, older than the label delay", 3 * DAY,
+        "merchant_risk_7d", "merchant", Risk(), "share",
+        "smoothed share of known frauds at this merchant over 7 days, older than the label delay", 7 * DAY,
     ),
     Feature(
         "merchant_frauds_30d", "merchant", Frauds(), "count",

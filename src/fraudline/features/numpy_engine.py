@@ -133,7 +133,6 @@ _COMPILERS: dict[type[d.Aggregate], Callable[[Any, Any], Any]] = {
     d.DistanceFromHome: lambda rows, f: _distance_from_home(rows),
     d.Count: lambda customers, f: customers.count(f.window),
     d.Sum: lambda customers, f: customers.sum(f.window) / 100,
-    d.Mean: lambda customers, f: customers.sum(f.window) / customers.count(f.window) / 100,
     d.ZScore: lambda customers, f: _zscore(customers, f.window),
     d.RatioToMean: lambda customers, f: _ratio_to_mean(customers, f.window),
     d.RatioToMax: lambda customers, f: customers.rows.cents / customers.max(f.window),
