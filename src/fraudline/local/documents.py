@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
 
 from fraudline.features.definitions import FEATURES, contract
 from fraudline.hosts import opt_ml
@@ -11,17 +14,18 @@ from fraudline.stage import REQUIRED, Channel, Parameter, Stage
 from fraudline.stages import STAGES
 
 IMAGES = ("etl", "features", "train", "score")
+ABLATION = Path("docs", "ablation.json")  # what benchmarks/ablation.py measured
 
 
-def documents() -> dict[Path, str]:
-    """Each generated document's text, by its path in the repository."""
+def documents(repository: Path) -> dict[Path, str]:
+    """Each generated document's text, by its path in the repository, which holds the measurements that they show."""
     pages = {Path("containers", image, "README.md"): _image(image) for image in IMAGES}
-    return {**pages, Path("docs", "features.md"): _features()}
+    return {**pages, Path("docs", "features.md"): _features(json.loads((repository / ABLATION).read_text()))}
 
 
 def write(repository: Path) -> None:
     """Write them all."""
-    for path, text in documents().items():
+    for path, text in documents(repository).items():
         (repository / path).parent.mkdir(parents=True, exist_ok=True)
         (repository / path).write_text(text)
 
@@ -79,7 +83,7 @@ def _default(parameter: Parameter) -> str:
     return f"`{parameter.default_text}`" if parameter.default_text else ""
 
 
-def _features() -> str:
+def _features(ablation: Mapping[str, Any]) -> str:
     rows = [
         (
             f"`{feature.name}`",
@@ -98,7 +102,48 @@ neither the row itself nor its same-second peers. A feature of a merchant or a c
 [*T* - delay - window, *T* - delay), and only labels that were known before *T*. Where there is nothing to compute
 from, a feature is null.
 
-{_table(("feature", "of the", "unit", "says"), rows)}"""
+{_table(("feature", "of the", "unit", "says"), rows)}
+## What each feature brings
+
+{ablation_page(ablation)}"""
+
+
+def ablation_page(ablation: Mapping[str, Any]) -> str:
+    """What ``benchmarks/ablation.py`` measured, in words and one table for each of its studies."""
+    settings = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in ablation["settings"].items())
+    head = f"""Measured by `python -m benchmarks.ablation` on contract `{ablation["contract"]}`.
+
+Each test week has a model of its own, which learns what was known on the day the week begins: every fraud, and a draw
+of the genuine rows, weighed up; of some draws the mean counts. The tables say how much average precision is lost
+without a feature, all others in place: the mean over the test weeks, its standard error, and the lowest and the highest
+week.
+
+- A mean below twice its standard error is noise between weeks: such a feature brings nothing that was seen here.
+- A feature whose content others repeat loses little alone; what a group loses together tells more.
+- Weeks of one data set share their customers and merchants, so the standard errors are rather too small.
+- Made-up data say that a feature can carry what it is meant to carry, not how much it would on real cards.
+
+Settings: {settings}.
+"""
+    return "\n".join([head, *(_study(study) for study in ablation["studies"])])
+
+
+def _study(study: Mapping[str, Any]) -> str:
+    scores, weeks = study["average_precision"], ", ".join(study["weeks"])
+    losses = [(f"`{name}`", weekly) for name, weekly in study["lost_without"].items()]
+    losses += [(f"all of {name}", weekly) for name, weekly in study["lost_without_all_of"].items()]
+    rows = [(name, *_loss(weekly)) for name, weekly in sorted(losses, key=lambda loss: -mean(loss[1]))]
+    return f"""### {study["data"]}
+
+{study["rows"]:,} transactions, {study["frauds"]:,} of them fraud; test weeks from {weeks}.
+Average precision with all features {mean(scores):.4f} ({min(scores):.4f} to {max(scores):.4f}).
+
+{_table(("without", "lost", "standard error", "lowest", "highest"), rows)}"""
+
+
+def _loss(weekly: list[float]) -> tuple[str, ...]:
+    error = stdev(weekly) / len(weekly) ** 0.5
+    return f"{mean(weekly):+.4f}", f"{error:.4f}", f"{min(weekly):+.4f}", f"{max(weekly):+.4f}"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
