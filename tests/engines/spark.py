@@ -43,8 +43,7 @@ class SparkEngine:
         rows = [_in_world(number, row) for number, world in enumerate(worlds) for row in world]
         features = self._compute(rows).with_columns(pl.col("transaction_id").str.split("/"))
         parted = features.with_columns(
-            pl.col("transaction_id").list.first().cast(pl.Int64).alias("world"),
-            pl.col("transaction_id").list.last(),
+            pl.col("transaction_id").list.first().cast(pl.Int64).alias("world"), pl.col("transaction_id").list.last()
         ).sort("world", "transaction_id")
         answers = parted.partition_by("world", include_key=False)
         self._answers |= {repr(world): answer for world, answer in zip(worlds, answers, strict=True)}

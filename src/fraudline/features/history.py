@@ -32,7 +32,6 @@ EVENTS: Schema = {
 COUNTS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "transactions": pl.Int64}
 FRAUDS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "known_day": pl.Int32, "frauds": pl.Int64}
 
-ENTITIES = ("merchant", "merchant_category")
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
 
 
@@ -74,7 +73,7 @@ class History:
     def entity_days(self, delay: int, first: date, last: date) -> dict[str, EntityDays]:
         """What is known of each kind of entity on the days from ``first`` to ``last``."""
         days = day_number(first), day_number(last)
-        return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in ENTITIES}
+        return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in definitions.ENTITIES}
 
     def publish(self, channels: Channels, day: date, delay: int, execution: str) -> dict[str, Any]:
         """Write what the features of ``day`` and later can still see into the output ``history``.
@@ -190,5 +189,5 @@ def _per_entity(rows: pl.LazyFrame, by: list[str], count: str) -> pl.LazyFrame:
         .group_by(pl.col(entity).alias("key"), *by)
         .agg(pl.len().cast(pl.Int64).alias(count))
         .with_columns(pl.lit(entity).alias("entity"))
-        for entity in ENTITIES
+        for entity in definitions.ENTITIES
     )

@@ -17,9 +17,6 @@ from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 from fraudline.days import DAY, HOUR
 from fraudline.features import definitions as d
 
-EARTH_RADIUS = 6371.0088  # km, the mean radius of the IUGG
-ENTITIES = ("merchant", "merchant_category")
-
 _SECOND = "unix_seconds(timestamp)"
 _HOUR = f"second % {DAY} div {HOUR}"
 
@@ -36,12 +33,12 @@ def compute(rows: DataFrame, counts: DataFrame, frauds: DataFrame, delay: int) -
     Returns:
         The rows with one float32 column a feature behind them, null where there is no value; in any order.
     """
-    customers, days = Customers(), {entity: Days(entity, delay) for entity in ENTITIES}
-    sources: dict[str, Any] = {"transaction": None, "customer": customers, **days}
+    customers, days = Customers(), [Days(entity, delay) for entity in d.ENTITIES]
+    sources: dict[str, Any] = {"transaction": None, "customer": customers} | {known.entity: known for known in days}
     formulas = {f.name: _COMPILERS[type(f.aggregate)](sources[f.entity], f) for f in d.FEATURES}
     seen = rows.selectExpr("*", f"{_SECOND} AS second", f"{_SECOND} div {DAY} AS day")
-    for entity in days.values():
-        seen = entity.join(seen, counts, frauds)
+    for known in days:
+        seen = known.join(seen, counts, frauds)
     features = (f"float(double({formula})) AS {name}" for name, formula in formulas.items())
     return seen.selectExpr("*", *_named(customers.asked)).selectExpr(*rows.columns, *features)
 
@@ -171,7 +168,7 @@ def _per_entity(rows: DataFrame, count: str, *by: str) -> DataFrame:
         days.where(f"{entity} IS NOT NULL")
         .groupBy(F.expr(f"'{entity}' AS entity"), F.expr(f"{entity} AS key"), *by)
         .agg(F.expr(f"count(1) AS {count}"))
-        for entity in ENTITIES
+        for entity in d.ENTITIES
     )
     return merchants.unionByName(categories)
 
@@ -184,13 +181,13 @@ def _before(back: int, by: str = "customer_id") -> str:
 def _distance(latitude: str, longitude: str, to_latitude: str, to_longitude: str) -> str:
     """Great-circle distance in km between places in degrees (haversine), null where one is unknown."""
     north, east = (
-        f"sin(radians({to} - {start}) / 2)"
-        for start, to in ((latitude, to_latitude), (longitude, to_longitude))
+        f"sin(radians({to} - {start}) / 2)" for start, to in ((latitude, to_latitude), (longitude, to_longitude))
     )
     cosines = f"cos(radians({latitude})) * cos(radians({to_latitude}))"
     chord = f"{north} * {north} + {cosines} * {east} * {east}"
     # Not the smaller of the two: NaN is the largest number here.
-    return f"nullif({2 * EARTH_RADIUS}D * asin(sqrt(if({chord} > 1 AND NOT isnan({chord}), 1D, {chord}))), double('NaN'))"
+    half = f"asin(sqrt(if({chord} > 1 AND NOT isnan({chord}), 1D, {chord})))"
+    return f"nullif({2 * d.EARTH_RADIUS}D * {half}, double('NaN'))"
 
 
 def _distance_from_previous(customers: Customers, window: int) -> str:
