@@ -33,22 +33,36 @@ def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, st
     Raises:
         InputError: no day is there, a file is broken, or a column is missing or of a wrong type.
     """
+    theirs = names_of(columns)
+    folder = channels.folder("raw", only=[day.isoformat() for day in days])
+    files = [file for day in days for file in find(folder / day.isoformat(), "raw", folder)]
+    if not files:
+        raise nothing_from(days, channels)
+    found = batches(files, {theirs[name]: name in REQUIRED for name in theirs})
+    return Delivery(pl.concat([_rows(batch, theirs, folder) for batch in found]), found)
+
+
+def names_of(columns: Mapping[str, str]) -> dict[str, str]:
+    """Their name of every column, by ours.
+
+    Raises:
+        InputError: one is named that is none of ours.
+    """
     unknown = set(columns) - {*REQUIRED, *OPTIONAL}
     if unknown:
         raise InputError(
             f"--column: no column of ours is called {', '.join(sorted(unknown))}; "
             f"there are {', '.join((*REQUIRED, *OPTIONAL))}"
         )
-    theirs = {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
-    folder = channels.folder("raw", only=[day.isoformat() for day in days])
-    files = [file for day in days for file in find(folder / day.isoformat(), "raw", folder)]
-    if not files:
-        raise InputError(
-            f"channel 'raw': no YYYY-MM-DD/ with {PATTERNS} from {days[0]} to {days[-1]} in "
-            f"'{channels.location('raw')}'; check --as-of, or that the day has arrived"
-        )
-    found = batches(files, {theirs[name]: name in REQUIRED for name in theirs})
-    return Delivery(pl.concat([_rows(batch, theirs, folder) for batch in found]), found)
+    return {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
+
+
+def nothing_from(days: Sequence[date], channels: Channels) -> InputError:
+    """What to tell where no file of any of the days is there."""
+    return InputError(
+        f"channel 'raw': no YYYY-MM-DD/ with {PATTERNS} from {days[0]} to {days[-1]} in "
+        f"'{channels.location('raw')}'; check --as-of, or that the day has arrived"
+    )
 
 
 def days_before(as_of: date, count: int) -> list[date]:
