@@ -11,7 +11,7 @@ from fraudline.errors import InputError
 from fraudline.schema import Schema
 from fraudline.stage import SUMMARY
 
-_TYPES = {
+TYPES = {
     pl.String(): "string",
     pl.Int64(): "bigint",
     pl.Int32(): "int",
@@ -31,21 +31,21 @@ def read(spark: SparkSession, channels: Channels, name: str, schema: Schema) -> 
     table = spark.read.parquet(channels.place(name), recursiveFileLookup=True, pathGlobFilter="*.parquet")
     found = dict(table.dtypes)
     for column, dtype in pl.Schema(schema).items():
-        if found.get(column) != _TYPES[dtype]:
+        if found.get(column) != TYPES[dtype]:
             raise InputError(
-                f"channel '{name}': column '{column}' must be {_TYPES[dtype]}, got {found.get(column, 'none')}; "
+                f"channel '{name}': column '{column}' must be {TYPES[dtype]}, got {found.get(column, 'none')}; "
                 "run the stage that writes this channel again"
             )
     return table.select(*schema)
 
 
-def brought(channels: Channels, table: DataFrame, name: str, schema: Schema) -> pl.DataFrame:
+def brought(channels: Channels, table: DataFrame, schema: Schema) -> pl.DataFrame:
     """A table small enough for one machine, brought here by way of files that all machines reach."""
-    here = channels.scratch(name)
+    here = channels.scratch("brought")
     place = channels.destination(SUMMARY)
-    passing = f"{place.rstrip('/')}/passing/{name}/" if s3.is_uri(place) else str(here)
+    passing = f"{place.rstrip('/')}/passing/" if s3.is_uri(place) else str(here)
     table.write.parquet(passing, mode="overwrite")
     if s3.is_uri(place):
         s3.fetch(passing, here)
         s3.prune(channels.scratch("nothing"), passing)
-    return pl.concat([scan_table(path, schema, name) for path in here.rglob("*.parquet")]).collect()
+    return pl.concat([scan_table(path, schema, "brought") for path in here.rglob("*.parquet")]).collect()

@@ -51,9 +51,9 @@ def run(
     features = compute(dataset, counts, frauds, label_delay_days)
     told = tell_periods(channels, periods, *_write(channels, features, periods))
     history = History(
-        brought(channels, _tail(events_of(dataset), as_of), "events", EVENTS),
-        brought(channels, counts.where(f"day >= {day_number(as_of) - definitions.ENTITY_DAYS}"), "counts", COUNTS),
-        brought(channels, frauds, "frauds", FRAUDS),
+        brought(channels, _tail(events_of(dataset), as_of), EVENTS),
+        brought(channels, counts.where(f"day >= {day_number(as_of) - definitions.ENTITY_DAYS}"), COUNTS),
+        brought(channels, frauds, FRAUDS),
     )
     return {
         "features": list(definitions.NAMES),
