@@ -38,20 +38,26 @@ class Group(NamedTuple):
     paths: list[str]
     types: Mapping[str, str]
 
-    def type(self, column: str, kind: str, *, must: bool, how: str = "write it so") -> str:
+    def type(self, column: str, kind: str, *, must: bool, ours: str = "") -> str:
         """The type in which a column comes, empty where one that need not be there does not.
+
+        ``ours`` is its name here, where it may have another there.
 
         Raises:
             InputError: it is missing or of another type.
         """
         where, found = f"channel '{self.channel}': {self.name}", self.types.get(column, "")
         allowed, expected = _KINDS[kind]
+        meant, other = (
+            f"{what} with --column {ours}=…" if ours else ""
+            for what in ("; map the one that is meant", ", or map another")
+        )
         if not found and must:
-            raise InputError(f"{where} has no column '{column}'; it has {', '.join(self.types)}; {how}")
+            raise InputError(f"{where} has no column '{column}'; it has {', '.join(self.types)}{meant}")
         if not found or (found == "void" and not must):
             return ""
         if found not in allowed and not (found.startswith("decimal") and kind == "double"):
-            raise InputError(f"{where}: column '{column}' must be {expected}, got {found}; {how}")
+            raise InputError(f"{where}: column '{column}' must be {expected}, got {found}; write it so{other}")
         return found
 
 
@@ -80,8 +86,7 @@ def _transactions(spark: SparkSession, group: Group, theirs: Mapping[str, str], 
     columns = {}
     for name, their in theirs.items():
         kind = "timestamp" if name == "timestamp" else "double" if name in ("amount", *PLACES) else "string"
-        how = f"write it so, or map another with --column {name}=…"
-        found = group.type(their, kind, must=name in REQUIRED, how=how)
+        found = group.type(their, kind, must=name in REQUIRED, ours=name)
         columns[name] = f"CAST({f'`{their}`' if found else 'NULL'} AS {kind}) AS {name}"
     cents = _cents(f"`{theirs['amount']}`", group.types[theirs["amount"]])
     more = (f"{cents} AS cents", f"{day} AS partition", "false AS unreadable_place")

@@ -1,10 +1,8 @@
-"""The AWS Glue jobs leave what the images' stages leave, so that each may follow the other."""
+"""The Glue job leaves what the image's feature-engineering leaves, so that each may stand in for the other."""
 
 from __future__ import annotations
 
 import json
-import runpy
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -14,11 +12,11 @@ from polars.testing import assert_frame_equal
 
 from fraudline.features.definitions import FEATURES, DistanceFromHome, DistanceFromPrevious, SpeedFromPrevious
 from fraudline.simulate import simulate
+from tests.glue.jobs import run_job
 from tests.running import run_stage
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
-JOBS = Path(__file__).parents[2] / "glue/jobs"
 START, DAYS, AS_OF = date(2026, 1, 1), 70, date(2026, 3, 12)
 SPLIT = ("train", "validation", "test")
 # sin and cos differ in the last bit from one library to another.
@@ -45,21 +43,12 @@ def feature_places(root: Path) -> dict[str, Path]:
     return {name: root / name for name in (*SPLIT, "history", "summary")}
 
 
-def run_job(job: str, inputs: dict[str, Path], outputs: dict[str, Path], *arguments: str) -> None:
-    """As Spark runs it: a script and its arguments."""
-    places = [f"--input-{name}={place}" for name, place in inputs.items()]
-    places += [f"--output-{name}={place}" for name, place in outputs.items()]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [f"{job}.py", *places, *arguments])
-        runpy.run_path(str(JOBS / f"{job}.py"), run_name="__main__")
-
-
 @pytest.fixture(scope="module")
 def both(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """What the image's stage and what the Glue job made of one dataset."""
     image, glue = (tmp_path_factory.mktemp(name) for name in ("image", "glue"))
     run_stage("feature-engineering", {"dataset": dataset}, feature_places(image), as_of=AS_OF, execution="one")
-    run_job("fraud_feature_eng", {"dataset": dataset}, feature_places(glue), f"--as-of={AS_OF}", "--execution", "one")
+    run_job("fraud_feature_eng", {"dataset": dataset}, feature_places(glue), as_of=AS_OF, execution="one")
     return image, glue
 
 
@@ -83,4 +72,4 @@ def test_summary_contracts_and_history_are_the_images(both: tuple[Path, Path]):
 def test_what_is_wrong_with_the_input_is_the_jobs_last_words(tmp_path: Path):
     """Glue shows how a script ended, and nobody should have to search its log."""
     with pytest.raises(SystemExit, match="channel 'dataset': nothing at"):
-        run_job("fraud_feature_eng", {"dataset": tmp_path}, feature_places(tmp_path), f"--as-of={AS_OF}")
+        run_job("fraud_feature_eng", {"dataset": tmp_path}, feature_places(tmp_path), as_of=AS_OF)
