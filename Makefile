@@ -21,6 +21,8 @@ SETUP := .venv/.set-up
 PIPELINE := .venv-pipeline/.set-up
 # So have the peers that the benchmarks measure against.
 BENCH := .venv-bench/.set-up
+# So has Spark, with a Java to run it.
+SPARK := .venv-spark/.set-up
 COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 # $(call lock,EXTRA,FILE,FILES BELOW): what a layer below holds, no layer above installs again.
 lock = $(COMPILE) --extra $(1) -o containers/$(2) --only-binary :all: --no-emit-package fraudline \
@@ -48,7 +50,10 @@ $(SETUP): $(UV) pyproject.toml requirements-dev.txt
 .PHONY: pipeline-setup
 pipeline-setup: $(PIPELINE) ## make .venv-pipeline, in which pipeline.py runs
 
-$(PIPELINE) $(BENCH): .venv-%/.set-up: $(UV) pyproject.toml requirements-%.txt
+.PHONY: spark-setup
+spark-setup: $(SPARK) ## make .venv-spark, in which the Spark engine and the Glue jobs run
+
+.venv-%/.set-up: $(UV) pyproject.toml requirements-%.txt
 	$(PYTHON) -m venv .venv-$*
 	$(UV) pip sync --quiet --python .venv-$*/bin/python --require-hashes requirements-$*.txt
 	$(UV) pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
@@ -59,7 +64,7 @@ run: $(SETUP) $(if $(filter docker,$(RUNNER)),images) ## train, deploy here and 
 	$(BIN)/fraudline demo --in $(RUNNER) --version $(VERSION) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
-test: $(SETUP) $(PIPELINE) ## every test; those of the images need a Docker engine, those of publishing docker-registry
+test: $(SETUP) $(PIPELINE) $(SPARK) ## every test; those of the images need a Docker engine, those of publishing docker-registry
 	@without=; why=; \
 	if ! docker version >/dev/null 2>&1; then \
 		without='and not docker'; why='a Docker engine: the tests of the images. Start one, or: make engine'; \
@@ -67,7 +72,8 @@ test: $(SETUP) $(PIPELINE) ## every test; those of the images need a Docker engi
 		without='and not registry'; why='root, or the package docker-registry: the tests of publishing'; fi; \
 	if [ -n "$$why" ] && [ -n "$${CI:-}" ]; then echo "Can't run, for want of $$why" >&2; exit 1; fi; \
 	if [ "$$without" != 'and not docker' ]; then $(MAKE) --no-print-directory images; fi; \
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow $$without"; \
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow and not spark $$without"; \
+	.venv-spark/bin/pytest --engines=spark -m "not slow" tests/engines tests/glue; \
 	if [ -n "$$why" ]; then echo "Not run, for want of $$why"; fi
 
 .PHONY: lint
@@ -119,6 +125,7 @@ lock: $(UV) ## pin every dependency anew
 	$(COMPILE) --extra dev -o requirements-dev.txt --no-emit-package fraudline --universal --python-version 3.11
 	$(COMPILE) --extra pipeline -o requirements-pipeline.txt --no-emit-package fraudline --universal --python-version 3.11
 	$(COMPILE) --extra bench -o requirements-bench.txt --no-emit-package fraudline --universal --python-version 3.11
+	$(COMPILE) --extra spark-dev -o requirements-spark.txt --no-emit-package fraudline --universal --python-version 3.11
 	$(call lock,etl,base/requirements.txt,)
 	$(call lock,features,base/arrays.txt,base/requirements.txt)
 	$(call lock,forest,base/forest.txt,base/requirements.txt base/arrays.txt)
@@ -128,5 +135,5 @@ lock: $(UV) ## pin every dependency anew
 
 .PHONY: clean
 clean: ## remove what was made here, the environment too
-	rm -rf .venv .venv-pipeline .venv-bench var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* var dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -21,9 +23,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engines", default="local", help="engines that the feature laws are put to, with commas")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if find_spec("pyspark"):  # which leaves its sockets to the garbage collector
+        config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "engine" in metafunc.fixturenames:
         metafunc.parametrize("engine", metafunc.config.getoption("--engines").split(","), indirect=True)
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """A small Spark, in the environment that has one: make spark-setup."""
+    from fraudline.hosts.glue import session  # noqa: PLC0415
+
+    started = session()
+    started.conf.set("spark.sql.shuffle.partitions", "2")
+    yield started
+    started.stop()
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ class Channels:
         self._inputs, self._outputs = inputs, outputs
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._staged: dict[str, Path] = {}
+        self._direct: set[str] = set()
 
     def __enter__(self) -> Channels:
         for name in self._writes:
@@ -69,14 +70,18 @@ class Channels:
             return s3.exists(location)
         return bool(location) and _has_files(Path(location))
 
-    def folder(self, name: str, only: Iterable[str] | None = None) -> Path:
-        """An input as a local folder; of an s3:// prefix only the named sub-folders are fetched."""
+    def place(self, name: str) -> str:
+        """The folder or prefix of an input that holds something, for what reads it without fetching it."""
         if not self.has(name):
             raise InputError(
                 f"channel '{name}': nothing at '{self.location(name)}'; expected {self._reads[name].says}; "
                 f"mount it, or name its place with --input {name}=…"
             )
-        location = self.location(name)
+        return self.location(name)
+
+    def folder(self, name: str, only: Iterable[str] | None = None) -> Path:
+        """An input as a local folder; of an s3:// prefix only the named sub-folders are fetched."""
+        location = self.place(name)
         if not s3.is_uri(location):
             return Path(location)
         local = self._scratch_folder() / "input" / name
@@ -146,6 +151,18 @@ class Channels:
             self._staged[name] = staged
         return self._staged[name]
 
+    def direct(self, name: str) -> str:
+        """Where several machines write an output themselves: into the staged folder, or below its own prefix.
+
+        Nothing below a prefix counts from then on, until the commit writes the summary.
+        """
+        location = self.destination(name)
+        if not s3.is_uri(location):
+            return str(self.output(name))
+        self._withdraw_summary()
+        self._direct.add(name)
+        return location
+
     def write(self, name: str, table: pl.DataFrame, file: str = "part-0.parquet") -> None:
         """Write a table into an output as Parquet."""
         path = self.output(name) / file
@@ -206,7 +223,7 @@ class Channels:
         location = self.destination(name)
         if s3.is_uri(location):
             s3.upload(staged, location, _comes_last)
-            if name != SUMMARY:  # the channels' own prefixes may lie below the summary's
+            if name != SUMMARY and name not in self._direct:  # the channels' prefixes may lie below the summary's
                 s3.prune(staged, location)
             return
         # Inside the folder, not instead of it: it may be a mount, which nothing can rename.

@@ -13,6 +13,12 @@ def is_uri(location: str) -> bool:
     return location.startswith("s3://")
 
 
+def listed(uri: str) -> list[str]:
+    """The s3:// address of every object below a prefix, in their order."""
+    bucket, _ = _split(uri)
+    return [f"s3://{bucket}/{key}" for key in _keys(uri)]
+
+
 def exists(uri: str) -> bool:
     """Whether any object lies below a prefix."""
     return next(_keys(uri), None) is not None

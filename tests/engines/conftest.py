@@ -53,12 +53,20 @@ def _local(rows: list[Row]) -> pl.DataFrame:
     return features.with_columns(transactions.get_column("transaction_id")).sort("transaction_id")
 
 
-ENGINES: dict[str, Engine] = {"local": _local}
-
-
 @pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return ENGINES[request.param]
+    if request.param == "local":
+        return _local
+    from .spark import SparkEngine  # noqa: PLC0415 - it has an environment of its own
+
+    return SparkEngine(request.getfixturevalue("spark"), request.getfixturevalue("tmp_path_factory"), _local)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """An engine that answers many questions at once is told all that a law will ask."""
+    if prepare := getattr(pyfuncitem.funcargs.get("engine"), "prepare", None):
+        prepare(pyfuncitem.obj)
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from math import ceil
 from typing import Any
@@ -22,7 +22,7 @@ from fraudline.stage import Summary
 
 # Labels are joined so many rows at a time: what is in memory does not grow with the months.
 SLICE_ROWS = 3_000_000
-_FIRST = 20
+FIRST = 20
 
 
 def run(
@@ -68,11 +68,8 @@ def run(
     rejected_labels = count_rejected(channels, "labels", label_rows, max_rejected)
     if not any(place.iterdir()):
         channels.write("dataset", pl.DataFrame(schema=dict(DATASET)))
-    elif known_labels and not matched:
-        raise InputError(
-            f"channel 'labels': none of {known_labels} labels belongs to a transaction from {days[0]} to "
-            f"{days[-1]}; check that raw and labels use the same transaction_id"
-        )
+    else:
+        check_matched(matched, known_labels, days)
     return {
         **summarise(scan_dataset(place)),
         "rejected": rejected,
@@ -82,6 +79,19 @@ def run(
         "folders": folder_count(rows),
         "sample": sample,
     }
+
+
+def check_matched(matched: int, labels: int, days: Sequence[date]) -> None:
+    """Refuse labels of which none belongs to a transaction.
+
+    Raises:
+        InputError: that is so.
+    """
+    if labels and not matched:
+        raise InputError(
+            f"channel 'labels': none of {labels} labels belongs to a transaction from {days[0]} to "
+            f"{days[-1]}; check that raw and labels use the same transaction_id"
+        )
 
 
 def months_before(day: date, months: int) -> date:
@@ -101,9 +111,13 @@ def summarise(dataset: pl.LazyFrame) -> Summary:
         fraud.cast(pl.Int64).sum().alias("fraud_count"),
         (pl.col("weight") > 0).sum().alias("sampled_count"),
     )
-    first = dataset.sort("timestamp", "transaction_id").head(_FIRST)
+    first = dataset.sort("timestamp", "transaction_id").head(FIRST)
     counts, earliest = pl.collect_all([counted, first], engine="streaming")
-    numbers = counts.row(0, named=True)
+    return summary_of(earliest, counts.row(0, named=True))
+
+
+def summary_of(earliest: pl.DataFrame, numbers: Mapping[str, int]) -> Summary:
+    """What a summary says of a dataset: its earliest rows, its counts and the share of frauds."""
     labelled = numbers["labelled_count"]
     return {
         "transactions": first_records(earliest),
@@ -122,4 +136,4 @@ def first_records(dataset: pl.DataFrame) -> list[dict[str, Any]]:
     ]
     if "is_fraud" in dataset.columns:
         columns.append("is_fraud")
-    return dataset.head(_FIRST).select(columns).to_dicts()
+    return dataset.head(FIRST).select(columns).to_dicts()

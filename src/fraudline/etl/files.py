@@ -11,7 +11,7 @@ import polars as pl
 
 from fraudline.errors import InputError
 
-_FORMATS = {
+FORMATS = {
     ".parquet": "Parquet",
     ".csv": "CSV",
     ".csv.gz": "CSV",
@@ -20,7 +20,7 @@ _FORMATS = {
     ".ndjson": "JSON lines",
     ".ndjson.gz": "JSON lines",
 }
-PATTERNS = ", ".join(f"*{suffix}" for suffix in _FORMATS)
+PATTERNS = ", ".join(f"*{suffix}" for suffix in FORMATS)
 FILE = "__file__"  # no column of a delivery is called so
 _JSON_ROWS = 100  # of JSON lines, read to learn which columns there are
 
@@ -36,7 +36,7 @@ class File:
     @property
     def format(self) -> str:
         """Parquet, CSV or JSON lines."""
-        return next(name for suffix, name in _FORMATS.items() if self.path.name.endswith(suffix))
+        return next(name for suffix, name in FORMATS.items() if self.path.name.endswith(suffix))
 
     @property
     def where(self) -> str:
@@ -110,7 +110,7 @@ class Delivery:
 
 def find(folder: Path, channel: str, below: Path) -> list[File]:
     """The files in a folder in any depth, in the order of their names; ``below`` is the channel's own folder."""
-    paths = sorted(path for path in folder.rglob("*") if path.name.endswith(tuple(_FORMATS)))
+    paths = sorted(path for path in folder.rglob("*") if path.name.endswith(tuple(FORMATS)))
     return [File(path, channel, path.relative_to(below).as_posix()) for path in paths]
 
 

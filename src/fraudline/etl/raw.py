@@ -14,8 +14,8 @@ from fraudline.etl import values
 from fraudline.etl.files import FILE, PATTERNS, Batch, Delivery, batches, find
 
 REQUIRED = ("transaction_id", "customer_id", "merchant", "amount", "timestamp")
-_PLACES = ("latitude", "longitude", "customer_latitude", "customer_longitude")
-OPTIONAL = ("merchant_category", *_PLACES)
+PLACES = ("latitude", "longitude", "customer_latitude", "customer_longitude")
+OPTIONAL = ("merchant_category", *PLACES)
 
 
 def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, str]) -> Delivery:
@@ -33,22 +33,36 @@ def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, st
     Raises:
         InputError: no day is there, a file is broken, or a column is missing or of a wrong type.
     """
+    theirs = names_of(columns)
+    folder = channels.folder("raw", only=[day.isoformat() for day in days])
+    files = [file for day in days for file in find(folder / day.isoformat(), "raw", folder)]
+    if not files:
+        raise nothing_from(days, channels)
+    found = batches(files, {theirs[name]: name in REQUIRED for name in theirs})
+    return Delivery(pl.concat([_rows(batch, theirs, folder) for batch in found]), found)
+
+
+def names_of(columns: Mapping[str, str]) -> dict[str, str]:
+    """Their name of every column, by ours.
+
+    Raises:
+        InputError: one is named that is none of ours.
+    """
     unknown = set(columns) - {*REQUIRED, *OPTIONAL}
     if unknown:
         raise InputError(
             f"--column: no column of ours is called {', '.join(sorted(unknown))}; "
             f"there are {', '.join((*REQUIRED, *OPTIONAL))}"
         )
-    theirs = {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
-    folder = channels.folder("raw", only=[day.isoformat() for day in days])
-    files = [file for day in days for file in find(folder / day.isoformat(), "raw", folder)]
-    if not files:
-        raise InputError(
-            f"channel 'raw': no YYYY-MM-DD/ with {PATTERNS} from {days[0]} to {days[-1]} in "
-            f"'{channels.location('raw')}'; check --as-of, or that the day has arrived"
-        )
-    found = batches(files, {theirs[name]: name in REQUIRED for name in theirs})
-    return Delivery(pl.concat([_rows(batch, theirs, folder) for batch in found]), found)
+    return {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
+
+
+def nothing_from(days: Sequence[date], channels: Channels) -> InputError:
+    """What to tell where no file of any of the days is there."""
+    return InputError(
+        f"channel 'raw': no YYYY-MM-DD/ with {PATTERNS} from {days[0]} to {days[-1]} in "
+        f"'{channels.location('raw')}'; check --as-of, or that the day has arrived"
+    )
 
 
 def days_before(as_of: date, count: int) -> list[date]:
@@ -58,7 +72,7 @@ def days_before(as_of: date, count: int) -> list[date]:
 
 def _rows(batch: Batch, theirs: Mapping[str, str], folder: Path) -> pl.LazyFrame:
     types = {name: dtype for name in theirs if (dtype := _type(name, theirs[name], batch))}
-    places = {name: values.number(pl.col(theirs[name]), types[name]) for name in _PLACES if name in types}
+    places = {name: values.number(pl.col(theirs[name]), types[name]) for name in PLACES if name in types}
     unreadable = [pl.col(theirs[name]).is_not_null() & place.is_null() for name, place in places.items()]
     amount, at = pl.col(theirs["amount"]), pl.col(theirs["timestamp"])
     texts = ("transaction_id", "customer_id", "merchant", "merchant_category")
@@ -68,7 +82,7 @@ def _rows(batch: Batch, theirs: Mapping[str, str], folder: Path) -> pl.LazyFrame
         values.number(amount, types["amount"]).alias("amount"),
         values.cents(amount, types["amount"]).alias("cents"),
         values.instant(at, types["timestamp"]).alias("timestamp"),
-        *(places.get(name, pl.lit(None, pl.Float64)).alias(name) for name in _PLACES),
+        *(places.get(name, pl.lit(None, pl.Float64)).alias(name) for name in PLACES),
         day.str.to_date("%Y-%m-%d").alias("partition"),
         # A number of Parquet is one; only text may be none.
         (pl.any_horizontal(unreadable) if batch.is_text and unreadable else pl.lit(False)).alias("unreadable_place"),
@@ -93,7 +107,7 @@ def _type(name: str, theirs: str, batch: Batch) -> pl.DataType | None:
         if not isinstance(dtype, pl.Datetime):
             raise InputError(f"{where}: column '{theirs}' must be a timestamp, got {dtype}; write it as one")
         return dtype
-    number = name in ("amount", *_PLACES)
+    number = name in ("amount", *PLACES)
     if dtype.base_type() not in (values.NUMBERS if number else values.IDENTIFIERS):
         expected = "a number" if number else "text"
         raise InputError(

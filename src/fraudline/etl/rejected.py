@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from fraudline.channel import Channels
@@ -27,11 +29,20 @@ def count_rejected(channels: Channels, channel: str, rows: int, max_rejected: fl
     """
     written = pl.scan_parquet(channels.output("rejected") / f"{channel}-*.parquet").select("reasons").collect()
     counts = written.get_column("reasons").explode(empty_as_null=False).value_counts()
-    reasons: dict[str, int] = dict(sorted(counts.iter_rows()))
-    if written.height > max_rejected * rows:
+    return tolerated(channel, dict(counts.iter_rows()), written.height, rows, max_rejected)
+
+
+def tolerated(channel: str, counts: Mapping[str, int], broken: int, rows: int, max_rejected: float) -> dict[str, int]:
+    """The counts by reason, in their order, where so many broken rows of a channel's are few enough.
+
+    Raises:
+        InputError: they are too large a share.
+    """
+    reasons = dict(sorted(counts.items()))
+    if broken > max_rejected * rows:
         listed = ", ".join(f"{name} {count}" for name, count in reasons.items())
         raise InputError(
-            f"channel '{channel}': {written.height} of {rows} rows are broken ({listed}), more than the "
+            f"channel '{channel}': {broken} of {rows} rows are broken ({listed}), more than the "
             f"{max_rejected:.1%} allowed; mend the delivery: with --max-rejected 1 a run succeeds and leaves each "
             "of them in 'rejected'"
         )

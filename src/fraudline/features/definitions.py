@@ -17,6 +17,9 @@ from typing import Any, Literal
 from fraudline.days import DAY, HOUR, RISK_HISTORY_DAYS
 
 Entity = Literal["transaction", "customer", "merchant", "merchant_category"]
+# Those of which whole days are counted.
+ENTITIES: tuple[Entity, ...] = ("merchant", "merchant_category")
+EARTH_RADIUS = 6371.0088  # km, the mean radius of the IUGG
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -62,6 +62,25 @@ def run(
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy and polars leave the interpreter's lock alone
         done = list(threads.map(engineer, range(len(parts)), parts))
     rows, frauds = (sum((getattr(part, name) for part in done), Counter[str]()) for name in ("rows", "frauds"))
+    told = tell_periods(channels, periods, rows, frauds)
+    history = known.with_events(pl.concat(part.events for part in done))
+    return {
+        "features": list(definitions.NAMES),
+        "feature_count": len(definitions.NAMES),
+        "record_count": sum(part.computed for part in done),
+        "periods": told,
+        "history": history.publish(channels, as_of, label_delay_days, execution),
+    }
+
+
+def tell_periods(
+    channels: Channels, periods: Split, rows: Mapping[str, int], frauds: Mapping[str, int]
+) -> dict[str, Any]:
+    """Write each table's contract; the days and the rows of each.
+
+    Raises:
+        InputError: one has no fraud.
+    """
     told = {}
     for name in SPLIT:
         period: Period = getattr(periods, name)
@@ -73,14 +92,7 @@ def run(
         days = {"first": period.first.isoformat(), "end": period.end.isoformat()}
         write_contract(channels, name, days)
         told[name] = {**days, "rows": rows[name]}
-    history = known.with_events(pl.concat(part.events for part in done))
-    return {
-        "features": list(definitions.NAMES),
-        "feature_count": len(definitions.NAMES),
-        "record_count": sum(part.computed for part in done),
-        "periods": told,
-        "history": history.publish(channels, as_of, label_delay_days, execution),
-    }
+    return told
 
 
 def _engineer(

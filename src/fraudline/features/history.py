@@ -34,7 +34,6 @@ COUNTS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "trans
 FRAUDS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "known_day": pl.Int32, "frauds": pl.Int64}
 SCHEMAS = {"events": EVENTS, "counts": COUNTS, "frauds": FRAUDS}
 
-ENTITIES = ("merchant", "merchant_category")
 _DAYS = np.int64(1 << 32)  # more than there are
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
 
@@ -77,7 +76,7 @@ class History:
     def entity_days(self, delay: int, first: date, last: date) -> dict[str, EntityDays]:
         """What is known of each kind of entity on the days from ``first`` to ``last``."""
         days = day_number(first), day_number(last)
-        return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in ENTITIES}
+        return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in definitions.ENTITIES}
 
     def publish(self, channels: Channels, day: date, delay: int, execution: str) -> dict[str, Any]:
         """Write what the features of ``day`` and later can still see into the output ``history``.
@@ -173,8 +172,8 @@ def events_of(transactions: pl.DataFrame) -> pl.DataFrame:
 
 def counts_of(transactions: pl.LazyFrame) -> pl.DataFrame:
     """Transactions by entity and day (schema COUNTS)."""
-    rows = transactions.select(*ENTITIES, _DAY.alias("day")).collect(engine="streaming")
-    return pl.concat(_counts(rows, entity) for entity in ENTITIES)
+    rows = transactions.select(*definitions.ENTITIES, _DAY.alias("day")).collect(engine="streaming")
+    return pl.concat(_counts(rows, entity) for entity in definitions.ENTITIES)
 
 
 def _counts(rows: pl.DataFrame, entity: str) -> pl.DataFrame:
@@ -210,5 +209,5 @@ def _per_entity(rows: pl.LazyFrame, by: list[str], count: str) -> pl.LazyFrame:
         .group_by(pl.col(entity).alias("key"), *by)
         .agg(pl.len().cast(pl.Int64).alias(count))
         .with_columns(pl.lit(entity).alias("entity"))
-        for entity in ENTITIES
+        for entity in definitions.ENTITIES
     )

@@ -21,7 +21,7 @@ from fraudline.days import DAY, day_number
 from fraudline.dynamodb import Item
 from fraudline.errors import InputError
 from fraudline.features import definitions
-from fraudline.features.history import ENTITIES, SCHEMAS, History, events_of
+from fraudline.features.history import SCHEMAS, History, events_of
 
 Columns = dict[str, list[Any]]
 
@@ -79,7 +79,7 @@ class HistoryTable:
         """What the features of some transactions (schema TRANSACTIONS) can see, by strongly consistent reads."""
         customers = transactions.get_column("customer_id").unique()
         keys = [_key(kind, name) for kind in (CUSTOMER, LIVE) for name in customers]
-        for entity in ENTITIES:
+        for entity in definitions.ENTITIES:
             keys += [_key(entity, name) for name in transactions.get_column(entity).drop_nulls().unique()]
         items = self._get(keys)
         tables: dict[str, Columns] = {name: {column: [] for column in schema} for name, schema in SCHEMAS.items()}
@@ -89,7 +89,7 @@ class HistoryTable:
             _extend(tables["events"], _since(whole, live), customer_id=customer)
         for key, item in items.items():
             _, kind, name = key.split("#", 2)
-            if kind in ENTITIES:
+            if kind in definitions.ENTITIES:
                 for table, columns in _unpack(item).items():
                     _extend(tables[table], columns, entity=kind, key=name)
         events, counts, frauds = (pl.DataFrame(tables[name], schema=dict(SCHEMAS[name])) for name in SCHEMAS)
@@ -130,7 +130,7 @@ def items_of(history: History, before: date) -> Iterator[Item]:
     for customer, columns in _grouped(history.events, "customer_id").items():
         item = _item(_key(CUSTOMER, customer), {"events": columns}, end + KEPT_DAYS * DAY)
         yield {**item, "end": {"N": str(end)}}
-    for entity in ENTITIES:
+    for entity in definitions.ENTITIES:
         counts, frauds = (
             _grouped(table.filter(pl.col("entity") == entity).drop("entity"), "key")
             for table in (history.counts, history.frauds)

@@ -18,7 +18,6 @@ from fraudline.features import definitions
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-EARTH_RADIUS = 6371.0088  # km, the mean radius of the IUGG
 _RADIX_BITS = 16  # NumPy sorts integers of this size in linear time
 
 
@@ -171,7 +170,7 @@ def distance(latitude: Floats, longitude: Floats, to_latitude: Floats, to_longit
     north, east = np.radians(to_latitude - latitude) / 2, np.radians(to_longitude - longitude) / 2
     cosines = np.cos(np.radians(latitude)) * np.cos(np.radians(to_latitude))
     chord = np.sin(north) ** 2 + cosines * np.sin(east) ** 2
-    kilometres[known] = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
+    kilometres[known] = 2 * definitions.EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
     return kilometres
 
 

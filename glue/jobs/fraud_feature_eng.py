@@ -1,0 +1,7 @@
+"""The AWS Glue job ``fraud-feature-eng``: stage feature-engineering on Spark; the wheel holds all that it does."""
+
+import sys
+
+from fraudline.hosts.glue import run
+
+run("feature-engineering", sys.argv[1:])

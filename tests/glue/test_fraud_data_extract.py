@@ -1,0 +1,150 @@
+"""The Glue job leaves what the image's data-extraction leaves: the same rows, kept or set aside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from fraudline.errors import InputError
+from fraudline.etl.rules import LABEL_RULES, RAW_RULES
+from tests.etl.deliveries import DAY, GOOD, deliver, write
+from tests.glue.jobs import run_job
+from tests.running import run_stage
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+
+AS_OF = date(2026, 2, 1)
+NEXT = DAY + timedelta(days=1)
+# What no file of Parquet holds, for there a number is a number.
+TEXT_ONLY = {"unreadable-place", "unreadable-labeled-at"}
+
+ROWS: list[dict[str, Any]] = [
+    GOOD | {"transaction_id": f"t{n}", "customer_id": f"c{n % 13}", "amount": n * 1.005, "latitude": n / 7}
+    for n in range(120)
+]
+BROKEN = [
+    {"amount": -0.01},
+    {"amount": float("nan")},
+    {"amount": float("-inf")},
+    {"amount": None, "merchant": ""},
+    {"amount": 1e9},
+    {"amount": 1e300},
+    {"transaction_id": None},
+    {"transaction_id": None, "customer_id": None},
+    {"timestamp": None, "customer_id": ""},
+    {"timestamp": datetime(2026, 1, 12, tzinfo=UTC)},
+]
+LABELS = [
+    {"transaction_id": f"t{n}", "is_fraud": n % 2, "labeled_at": datetime(2026, 1, 12, tzinfo=UTC) + timedelta(days=n)}
+    for n in range(60)
+]
+LATER = [
+    label | {"is_fraud": 1, "labeled_at": label["labeled_at"] + timedelta(n % 3)} for n, label in enumerate(LABELS)
+]
+BROKEN_LABELS = [
+    {"transaction_id": None, "is_fraud": 1, "labeled_at": None},
+    {"transaction_id": "t3", "is_fraud": 3, "labeled_at": None},
+    {"transaction_id": "t4", "is_fraud": None, "labeled_at": None},
+]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Rows of every kind: good and broken, copies and contradictions, in files of other columns, types and depths."""
+    root = tmp_path_factory.mktemp("a 1 %41")
+    broken = [GOOD | {"transaction_id": f"b{number}"} | row for number, row in enumerate(BROKEN)]
+    deliver(root, ROWS + ROWS[:5] + broken, LABELS + LATER + BROKEN_LABELS)
+    again = [row | {"amount": 9.0} for row in ROWS[5:8]]
+    deliver(root, ROWS[:3] + again, day=NEXT, name="deep/2026-01-30/again.parquet")
+    numbers = pl.int_range(0, 999, eager=True)
+    table = pl.DataFrame(
+        {"transaction_id": numbers + 10_000, "customer_id": numbers % 7, "merchant": numbers.cast(pl.String)}
+    ).with_columns(
+        pl.col("merchant").cast(pl.Categorical),
+        pl.lit(datetime(2026, 1, 11, 3, 4, 5)).alias("timestamp"),
+        pl.lit("food").alias("merchant_category"),
+        pl.lit(None).alias("longitude"),
+    )
+    amounts = {
+        "single": (numbers / 200).cast(pl.Float32),
+        "half": (numbers * 5).cast(pl.Decimal(20, 3)) / 1000,
+        "whole": numbers.cast(pl.UInt16),
+    }
+    for number, (name, amount) in enumerate(amounts.items()):
+        ids = (pl.col("transaction_id") + 1000 * number).alias("transaction_id")
+        table.with_columns(ids, amount.alias("amount")).write_parquet(root / f"raw/{NEXT}/{name}.parquet")
+    flags = pl.DataFrame({"transaction_id": numbers + 10_000, "is_fraud": numbers % 50 == 0})
+    flags.write_parquet(root / "labeled/flags.parquet")
+    return {"raw": root / "raw", "labels": root / "labeled"}
+
+
+def places(root: Path) -> dict[str, Path]:
+    return {name: root / name for name in ("dataset", "rejected", "summary")}
+
+
+@pytest.fixture(scope="module")
+def both(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """What the image's stage and what the Glue job made of one delivery."""
+    image, glue = (tmp_path_factory.mktemp(name) for name in ("image", "glue"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fraudline.etl.dataset.FOLDER_ROWS", 700)
+        run_stage("data-extraction", inputs, places(image), as_of=AS_OF, sample=0.4, max_rejected=1)
+        run_job("fraud_data_extract", inputs, places(glue), as_of=AS_OF, sample=0.4, max_rejected=1)
+        yield image, glue
+
+
+def _dataset(root: Path) -> pl.DataFrame:
+    files = sorted((root / "dataset").rglob("*.parquet"))
+    tables = [pl.read_parquet(f, hive_partitioning=False).with_columns(folder=pl.lit(f.parent.name)) for f in files]
+    return pl.concat(tables).sort("transaction_id")
+
+
+def test_the_dataset_is_the_images_row_for_row_in_the_same_folders(both: tuple[Path, Path]):
+    image, glue = (_dataset(root) for root in both)
+    assert image.get_column("folder").n_unique() == 5
+    assert image.get_column("weight").n_unique() == 3
+    assert_frame_equal(glue, image, check_exact=True)
+
+
+def test_the_rejected_rows_are_the_images_with_the_same_reasons(both: tuple[Path, Path]):
+    """Both judge by one table of rules, and every rule that Parquet can break is broken here."""
+    image, glue = (pl.concat(pl.read_parquet(file) for file in (root / "rejected").glob("*.parquet")) for root in both)
+    met = set(image.get_column("reasons").explode())
+    assert met == {rule.name for rule in (*RAW_RULES, *LABEL_RULES)} - TEXT_ONLY
+    assert glue.schema == image.schema
+    assert sorted(map(repr, glue.rows())) == sorted(map(repr, image.rows()))
+
+
+def test_the_summary_is_the_images(both: tuple[Path, Path]):
+    image, glue = (json.loads((root / "summary/summary.json").read_text()) for root in both)
+    assert glue == image
+
+
+@pytest.mark.parametrize("case", ["column", "type", "rejected", "day", "labels"])
+def test_what_is_wrong_with_a_delivery_is_told_in_the_images_words(case: str, tmp_path: Path):
+    """Whoever mends a delivery need not know which carrier read it."""
+    row = {name: value for name, value in GOOD.items() if case != "column" or name != "merchant"}
+    row |= {"rejected": {"amount": -1.0}, "labels": {"transaction_id": "other"}}.get(case, {})
+    inputs = deliver(tmp_path, [row], day=date(2020, 1, 1) if case == "day" else DAY)
+    if case == "type":
+        pl.DataFrame([row | {"amount": "12.34"}]).write_parquet(tmp_path / f"raw/{DAY}/transactions.parquet")
+    with pytest.raises(InputError) as image:
+        run_stage("data-extraction", inputs, places(tmp_path), as_of=AS_OF)
+    with pytest.raises(SystemExit) as glue:
+        run_job("fraud_data_extract", inputs, places(tmp_path), as_of=AS_OF)
+    assert str(glue.value).replace("string", "String") == str(image.value)
+
+
+def test_a_format_that_spark_does_not_read_here_is_refused_and_named(tmp_path: Path):
+    """Passed over, a day would look complete."""
+    inputs = deliver(tmp_path, [GOOD])
+    write(tmp_path / f"raw/{DAY}/late.csv", [GOOD])
+    with pytest.raises(SystemExit, match=rf"{DAY}/late.csv is no Parquet"):
+        run_job("fraud_data_extract", inputs, places(tmp_path), as_of=AS_OF)

@@ -1,0 +1,75 @@
+"""The Glue job leaves what the image's feature-engineering leaves, so that each may stand in for the other."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from fraudline.features.definitions import FEATURES, DistanceFromHome, DistanceFromPrevious, SpeedFromPrevious
+from fraudline.simulate import simulate
+from tests.glue.jobs import run_job
+from tests.running import run_stage
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
+
+START, DAYS, AS_OF = date(2026, 1, 1), 70, date(2026, 3, 12)
+SPLIT = ("train", "validation", "test")
+# sin and cos differ in the last bit from one library to another.
+INEXACT = [
+    f.name for f in FEATURES if isinstance(f.aggregate, DistanceFromHome | DistanceFromPrevious | SpeedFromPrevious)
+]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """By the image's extraction, in several folders, a third of the genuine rows marked."""
+    root = tmp_path_factory.mktemp("data")
+    simulate(root, start=START, days=DAYS, customers=300, merchants=100, seed=3)
+    outputs = {name: root / name for name in ("dataset", "rejected", "summary")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fraudline.etl.dataset.FOLDER_ROWS", 9_000)
+        run_stage(
+            "data-extraction", {"raw": root / "raw", "labels": root / "labeled"}, outputs, as_of=AS_OF, sample=0.3
+        )
+    return root / "dataset"
+
+
+def feature_places(root: Path) -> dict[str, Path]:
+    return {name: root / name for name in (*SPLIT, "history", "summary")}
+
+
+@pytest.fixture(scope="module")
+def both(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """What the image's stage and what the Glue job made of one dataset."""
+    image, glue = (tmp_path_factory.mktemp(name) for name in ("image", "glue"))
+    run_stage("feature-engineering", {"dataset": dataset}, feature_places(image), as_of=AS_OF, execution="one")
+    run_job("fraud_feature_eng", {"dataset": dataset}, feature_places(glue), as_of=AS_OF, execution="one")
+    return image, glue
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_features_are_the_images_bit_for_bit_but_for_distances(name: str, both: tuple[Path, Path]):
+    """A model learns from the one and scores the other."""
+    image, glue = (pl.read_parquet(root / name / "*.parquet").sort("transaction_id") for root in both)
+    assert image.height > 300
+    assert_frame_equal(glue.drop(INEXACT), image.drop(INEXACT), check_exact=True)
+    assert image.select(pl.col(INEXACT).count() > 0).row(0) == (True,) * len(INEXACT)
+    assert_frame_equal(glue.select(INEXACT), image.select(INEXACT), rel_tol=2e-7, abs_tol=0)
+
+
+def test_summary_contracts_and_history_are_the_images(both: tuple[Path, Path]):
+    """The history's content too: whichever carrier comes second, its publication is a no-op."""
+    for file in ("summary/summary.json", "history/manifest.json", *(f"{name}/contract.json" for name in SPLIT)):
+        image, glue = (json.loads((root / file).read_text()) for root in both)
+        assert image == glue
+
+
+def test_what_is_wrong_with_the_input_is_the_jobs_last_words(tmp_path: Path):
+    """Glue shows how a script ended, and nobody should have to search its log."""
+    with pytest.raises(SystemExit, match="channel 'dataset': nothing at"):
+        run_job("fraud_feature_eng", {"dataset": tmp_path}, feature_places(tmp_path), as_of=AS_OF)
