@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from moto.server import ThreadedMotoServer
 
 from fraudline import dynamodb, s3
 
@@ -56,6 +55,8 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def aws_server() -> Iterator[str]:
     """An AWS API server, over HTTP."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - not in the environment of Spark
+
     moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
