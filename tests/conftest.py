@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from fraudline import dynamodb, s3
 
@@ -23,7 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if find_spec("pyspark"):  # which leaves its sockets to the garbage collector
+    if find_spec("pyspark"):
+        # What failed is told as it is: a job of Spark for every attempt at a smaller one takes minutes.
+        settings.register_profile("spark", phases=(Phase.explicit, Phase.generate))
+        settings.load_profile("spark")
+        # It leaves its sockets to the garbage collector.
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
