@@ -110,8 +110,9 @@ engine: ## bring up a Docker engine on Debian 12 or 13 (as root)
 	.ci/engine
 
 .PHONY: verify
-verify: $(SETUP) ## what takes long: the whole of some real data [DATA=folder]
-	FRAUDLINE_DATA='$(DATA)' $(BIN)/pytest -m slow
+verify: $(SETUP) $(SPARK) ## what takes long: the whole of some real data [DATA=folder]
+	FRAUDLINE_DATA='$(DATA)' $(BIN)/pytest -m "slow and not spark"
+	FRAUDLINE_DATA='$(DATA)' .venv-spark/bin/pytest -m slow tests/glue
 
 .PHONY: lock
 lock: $(UV) ## pin every dependency anew
