@@ -41,6 +41,8 @@ def spark() -> Iterator[Any]:
     """A small Spark, in the environment that has one: make spark-setup."""
     from fraudline.hosts.glue import session  # noqa: PLC0415
 
+    # Many short jobs: what a Java compiles well it would not use for long.
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     started = session()
     started.conf.set("spark.sql.shuffle.partitions", "2")
     yield started
