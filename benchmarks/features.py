@@ -91,7 +91,7 @@ def _day(data: Path, last: date, scratch: Path) -> None:
     ours, peer = scratch / "day-ours", scratch / "day-peer"
     commands = {
         "ours": _script("ours_day", inputs, str(last), ours),
-        "polars over 30 days raw": _script("polars_day", copies, str(last), peer),
+        "polars over 30 days raw": _script("polars_day", inputs, copies / "raw", str(last), peer),
         "feature-extraction, the whole stage": _stage(
             "feature-extraction", following,
             {name: inputs / name for name in ("transactions", "labels")} | {"history": history}, scratch / "day-stage",

@@ -1,4 +1,4 @@
-"""polars: one day's features, with rolling windows over the 37 days of raw rows that they can see."""
+"""polars: one day's features, with rolling windows and as-of joins over the raw rows of the 37 days before it."""
 
 from __future__ import annotations
 
@@ -8,130 +8,164 @@ from pathlib import Path
 
 import polars as pl
 
-DELAY, DAY, MONTH = 7, 86_400, 30
-PLACE, HOME = ("latitude", "longitude"), ("customer_latitude", "customer_longitude")
-WINDOWS = {"1h": 3_600, "24h": DAY, "7d": 7 * DAY, "30d": MONTH * DAY}
+DELAY = 7  # days before a label counts
+OPTIONAL = ("merchant_category", "latitude", "longitude")
+CUSTOMER, SECOND = pl.col("customer_id"), pl.col("timestamp").dt.epoch("s")
+DAY_NUMBER = pl.col("timestamp").dt.epoch("d")
 
 
-def main(folder: str, day: str, out: str) -> None:
-    """Read raw/ and labeled/ below a folder; write OUT/part.parquet: transaction_id and the features of the day."""
-    today = date.fromisoformat(day)
-    number = (today - date(1970, 1, 1)).days
-    days = [today - timedelta(days=back) for back in range(MONTH + DELAY + 1)]
-    files = [path for one in days for path in sorted(Path(folder, "raw", str(one)).glob("*.parquet"))]
-    raw = pl.concat([pl.scan_parquet(path) for path in files]).collect()
-    absent = [name for name in (*PLACE, *HOME, "merchant_category") if name not in raw.columns]
-    rows = raw.with_columns(
-        (pl.col("amount") * 100).round().cast(pl.Int64).alias("cents"),
-        pl.col("timestamp").dt.epoch("s").alias("second"),
-        pl.col("timestamp").dt.epoch("d").cast(pl.Int64).alias("day"),
-        pl.lit(1).alias("one"),
-        *(pl.lit(None, pl.String if name == "merchant_category" else pl.Float64).alias(name) for name in absent),
+def main(folder: str, raw: str, day: str, out: str) -> None:
+    """Read transactions/ and labels/ of the day below a folder, and raw/ of those before; write OUT/part.parquet."""
+    features = compute(
+        pl.scan_parquet(Path(folder, "transactions", "*.parquet")),
+        pl.scan_parquet(Path(folder, "labels", "*.parquet")),
+        read_raw(Path(raw), date.fromisoformat(day)),
+        (date.fromisoformat(day) - date(1970, 1, 1)).days,
     )
-    labels = pl.read_parquet(Path(folder, "labeled", "*.parquet")).select("transaction_id", "is_fraud")
-    old = rows.filter(pl.col("day") < number - DELAY).join(labels, on="transaction_id", how="left")
-    today_ = _customers(rows.filter(pl.col("day") >= number - MONTH), number)
-    for entity in ("merchant", "merchant_category"):
-        today_ = today_.join(_entity(old, entity, number), on=entity, how="left")
     Path(out).mkdir(parents=True, exist_ok=True)
-    _features(today_, number).write_parquet(Path(out, "part.parquet"))
+    features.collect().write_parquet(Path(out, "part.parquet"), compression="zstd", compression_level=1)
 
 
-def _customers(rows: pl.DataFrame, number: int) -> pl.DataFrame:
-    """The day's rows with what their customers did before; a window is closed on the left alone."""
-
-    def rolled(kind: str, column: str, window: str) -> pl.Expr:
-        of = pl.col(column).rolling_sum_by if kind == "sum" else pl.col(column).rolling_max_by
-        seen = of("second", f"{WINDOWS[window]}i", closed="left")
-        return seen.over("customer_id").alias(f"{column}_{kind}_{window}")
-
-    wide = rows.sort("customer_id", "second", *PLACE, nulls_last=True).with_columns(
-        (pl.col("cents") * pl.col("cents")).alias("squares"), pl.col("second").alias("at")
+def read_raw(raw: Path, day: date) -> pl.LazyFrame:
+    """The 37 days before a day, with cents, to the second."""
+    days = [raw / str(day - timedelta(days=number)) / "*.parquet" for number in range(DELAY + 30, 0, -1)]
+    rows = pl.concat([pl.scan_parquet(path) for path in days])
+    missing = set(OPTIONAL) - set(rows.collect_schema())
+    types = {name: pl.String if name == "merchant_category" else pl.Float64 for name in missing}
+    return rows.with_columns(pl.lit(None, type_).alias(name) for name, type_ in types.items()).with_columns(
+        pl.col("timestamp").cast(pl.Datetime("us", "UTC")),
+        (pl.col("amount") * 100).round().cast(pl.Int64).alias("cents"),
     )
-    wide = wide.with_columns(
-        *(rolled("sum", "one", window) for window in WINDOWS),
-        *(rolled("sum", "cents", window) for window in ("7d", "30d")),
-        *(rolled("max", "cents", window) for window in ("7d", "30d")),
-        rolled("sum", "squares", "30d"),
-        rolled("max", "at", "30d"),
-        pl.col("one")
-        .rolling_sum_by("second", f"{WINDOWS['30d']}i", closed="left")
-        .over("customer_id", "merchant")
-        .alias("at_merchant"),
+
+
+def compute(transactions: pl.LazyFrame, labels: pl.LazyFrame, raw: pl.LazyFrame, today: int) -> pl.LazyFrame:
+    """The id and the features of the day's transactions."""
+    seen = ["customer_id", "timestamp", "cents", "merchant", "latitude", "longitude"]
+    second = pl.col("timestamp").dt.truncate("1s")
+    day = transactions.with_columns(second)
+    month = raw.filter(DAY_NUMBER.ge(today - 30)).select(*seen).with_columns(second)
+    past = month.join(day.select("customer_id"), on="customer_id", how="semi")
+    events = pl.concat(
+        [past.with_columns(pl.lit(None, pl.String).alias("transaction_id")), day.select(*seen, "transaction_id")]
     )
-    last = wide.group_by("customer_id", "second", maintain_order=True).last()
-    where = (pl.col(axis).alias(f"{axis}_was") for axis in PLACE)
-    places = last.select("customer_id", pl.col("second").alias("at_max_30d"), *where)
-    return wide.filter(pl.col("day") == number).join(places, on=["customer_id", "at_max_30d"], how="left")
-
-
-def _entity(old: pl.DataFrame, entity: str, number: int) -> pl.DataFrame:
-    """An entity's days of the month before the label delay."""
-    fraud, recent = pl.col("is_fraud") == 1, pl.col("day") >= number - DELAY - 7
-    return (
-        old.filter(pl.col("day") >= number - DELAY - MONTH, pl.col(entity).is_not_null())
-        .group_by(entity)
-        .agg(
-            pl.len().alias(f"{entity}_n30"),
-            recent.sum().alias(f"{entity}_n7"),
-            fraud.sum().alias(f"{entity}_f30"),
-            (fraud & recent).sum().alias(f"{entity}_f7"),
-            pl.col("day").filter(fraud).max().alias(f"{entity}_latest"),
-            pl.col("day").filter(fraud).min().alias(f"{entity}_earliest"),
+    events = events.sort("timestamp", "latitude", "longitude", nulls_last=True)
+    rows = windows(events, today).join(day.drop(*seen), on="transaction_id")
+    rows = (
+        rows.sort("timestamp")
+        .join_asof(
+            events.select("customer_id", "timestamp", "latitude", "longitude", pl.col("timestamp").alias("previous")),
+            on="timestamp",
+            by="customer_id",
+            allow_exact_matches=False,
+            suffix="_previous",
+            tolerance="30d",
+            check_sortedness=False,
+        )
+        .join_asof(
+            events.select("customer_id", "merchant", "timestamp", pl.lit(True).alias("been_here")),
+            on="timestamp",
+            by=["customer_id", "merchant"],
+            allow_exact_matches=False,
+            tolerance="30d",
+            check_sortedness=False,
         )
     )
+    merchants = entities(raw, labels, "merchant", today)
+    categories = entities(raw, labels, "merchant_category", today)
+    rows = rows.join(merchants, on="merchant", how="left")
+    rows = rows.join(categories, on="merchant_category", how="left", suffix="_category")
+    return rows.select(
+        "transaction_id", *(expression.alias(name) for name, expression in features(today).items())
+    ).with_columns(pl.exclude("transaction_id").cast(pl.Float32))
 
 
-def _features(rows: pl.DataFrame, number: int) -> pl.DataFrame:
-    n, s = pl.col("one_sum_30d").cast(pl.Float64), pl.col("cents_sum_30d").cast(pl.Float64)
-    cents, mean_square = pl.col("cents"), n * pl.col("squares_sum_30d")
-    variance, hour = mean_square - s * s, pl.col("second") % DAY // 3600
-    since = pl.col("second") - pl.col("at_max_30d")
-    far = _haversine(*map(pl.col, (*PLACE, *(f"{axis}_was" for axis in PLACE))))
+def windows(events: pl.LazyFrame, today: int) -> pl.LazyFrame:
+    """What each of the day's transactions sees of its customer."""
+    cents, one = pl.col("cents"), pl.lit(1).alias("one")
+    sums = {"sum_30d": ("cents", "30d"), "squares_30d": ("square", "30d"), "sum_7d": ("cents", "7d")}
+    counts = {f"count_{window}": ("one", window) for window in ("30d", "7d", "24h", "1h")}
+    maxima = {"max_30d": ("cents", "30d"), "max_7d": ("cents", "7d")}
+    rolled = [
+        pl.col(of).rolling_sum_by("timestamp", window, closed="left").over("customer_id").alias(name)
+        for name, (of, window) in (sums | counts).items()
+    ] + [
+        pl.col(of).rolling_max_by("timestamp", window, closed="left").over("customer_id").alias(name)
+        for name, (of, window) in maxima.items()
+    ]
+    squared = events.with_columns((cents * cents).alias("square"), one)
+    return squared.with_columns(rolled).filter(pl.col("transaction_id").is_not_null())
 
-    def days(name: str, entity: str = "merchant") -> pl.Expr:
-        value = pl.col(f"{entity}_{name}").fill_null(0)
-        return pl.when(pl.col(entity).is_not_null()).then(value)
 
-    def risk(window: int, entity: str = "merchant") -> pl.Expr:
-        return (days(f"f{window}", entity) + 0.01 * 20.0) / (days(f"n{window}", entity) + 20.0)
+def entities(raw: pl.LazyFrame, labels: pl.LazyFrame, entity: str, today: int) -> pl.LazyFrame:
+    """What the day knows of each merchant or category."""
+    mature = pl.col("day") < today - DELAY
+    month, days = (pl.col("day") >= today - DELAY - window for window in (30, 7))
+    counts = raw.select(entity, DAY_NUMBER.alias("day")).filter(mature & month).group_by(entity)
+    frauds = labels.filter(mature & month, pl.col("is_fraud") == 1, pl.col("known_day") < today).group_by(entity)
+    volumes = counts.agg(pl.len().alias("volume_30d"), days.sum().alias("volume_7d"))
+    known = frauds.agg(
+        pl.len().alias("frauds_30d"),
+        days.sum().alias("frauds_7d"),
+        pl.col("day").max().alias("latest"),
+        pl.col("day").min().alias("earliest"),
+    )
+    return volumes.join(known, on=entity, how="full", coalesce=True)
 
-    features = {
+
+def features(today: int) -> dict[str, pl.Expr]:
+    """Each feature of a row that has seen all."""
+    cents, count, total = pl.col("cents"), pl.col("count_30d").fill_null(0), pl.col("sum_30d").fill_null(0)
+    mean_square = count * pl.col("squares_30d")
+    spread = mean_square - total * total
+    hour = pl.col("timestamp").dt.hour()
+    since = (pl.col("timestamp") - pl.col("previous")).dt.total_seconds()
+    place, home = ("latitude", "longitude"), ("customer_latitude", "customer_longitude")
+    far = distance(*place, *(f"{axis}_previous" for axis in place))
+    merchant = pl.col("merchant").is_not_null()
+    volume, frauds = pl.col("volume_30d").fill_null(0), pl.col("frauds_30d").fill_null(0)
+    return {
         "amount": cents / 100,
-        "amount_zscore": pl.when((n > 1) & (variance > 1e-12 * mean_square)).then((n * cents - s) / variance.sqrt()),
-        "amount_ratio_30d": cents * n / s,
-        "amount_max_ratio_30d": cents / pl.col("cents_max_30d"),
-        "largest_ratio_7d": pl.col("cents_max_7d") * n / s,
-        "amount_ratio_7d": cents * pl.col("one_sum_7d") / pl.col("cents_sum_7d"),
-        "velocity_1h": pl.col("one_sum_1h"),
-        "velocity_24h": pl.col("one_sum_24h"),
-        "velocity_7d": pl.col("one_sum_7d"),
-        "spend_7d": pl.col("cents_sum_7d") / 100,
+        "amount_zscore": pl.when(count > 1, spread > 1e-12 * mean_square).then((count * cents - total) / spread.sqrt()),
+        "amount_ratio_7d": pl.when(pl.col("sum_7d") != 0).then(cents * pl.col("count_7d") / pl.col("sum_7d")),
+        "amount_ratio_30d": pl.when(total != 0).then(cents * count / total),
+        "amount_max_ratio_30d": pl.when(pl.col("max_30d") != 0).then(cents / pl.col("max_30d")),
+        "largest_ratio_7d": pl.when(total != 0, pl.col("count_7d") > 0).then(pl.col("max_7d") * count / total),
+        "velocity_1h": pl.col("count_1h").fill_null(0),
+        "velocity_24h": pl.col("count_24h").fill_null(0),
+        "velocity_7d": pl.col("count_7d").fill_null(0),
+        "spend_7d": pl.col("sum_7d").fill_null(0) / 100,
         "seconds_since_previous": since,
-        "first_at_merchant": pl.col("at_merchant") == 0,
+        "first_at_merchant": pl.col("been_here").is_null(),
         "hour_of_day": hour,
-        "is_weekend": pl.lit((number + 3) % 7 >= 5),
+        "is_weekend": pl.col("timestamp").dt.weekday() >= 6,
         "is_night": hour < 6,
-        "merchant_risk_score": risk(30),
-        "merchant_risk_7d": risk(7),
-        "merchant_frauds_30d": days("f30"),
-        "merchant_fraud_recency": number - pl.col("merchant_latest"),
-        "merchant_fraud_run": pl.col("merchant_latest") - pl.col("merchant_earliest"),
-        "merchant_volume_30d": days("n30"),
-        "category_risk_score": risk(30, "merchant_category"),
-        "distance_from_home": _haversine(*map(pl.col, (*HOME, *PLACE))),
+        "merchant_risk_score": risk(merchant, frauds, volume),
+        "merchant_risk_7d": risk(merchant, pl.col("frauds_7d").fill_null(0), pl.col("volume_7d").fill_null(0)),
+        "merchant_frauds_30d": pl.when(merchant).then(frauds),
+        "merchant_fraud_recency": today - pl.col("latest"),
+        "merchant_fraud_run": pl.col("latest") - pl.col("earliest"),
+        "merchant_volume_30d": pl.when(merchant).then(volume),
+        "category_risk_score": risk(
+            pl.col("merchant_category").is_not_null(),
+            pl.col("frauds_30d_category").fill_null(0),
+            pl.col("volume_30d_category").fill_null(0),
+        ),
+        "distance_from_home": distance(*place, *home),
         "distance_from_previous": far,
         "speed_from_previous": far / (since / 3600),
     }
-    table = rows.select("transaction_id", **{name: value.cast(pl.Float32) for name, value in features.items()})
-    return table.with_columns(pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name) for name in features)
 
 
-def _haversine(latitude: pl.Expr, longitude: pl.Expr, to_latitude: pl.Expr, to_longitude: pl.Expr) -> pl.Expr:
-    north, east = (to_latitude - latitude).radians() / 2, (to_longitude - longitude).radians() / 2
-    cosines = latitude.radians().cos() * to_latitude.radians().cos()
-    chord = north.sin().pow(2) + cosines * east.sin().pow(2)
-    return 2 * 6371.0088 * chord.clip(upper_bound=1.0).sqrt().arcsin()
+def risk(has_entity: pl.Expr, frauds: pl.Expr, transactions: pl.Expr) -> pl.Expr:
+    """Share of frauds, drawn to one in a hundred by twenty transactions."""
+    return pl.when(has_entity).then((frauds + 0.01 * 20) / (transactions + 20))
+
+
+def distance(latitude: str, longitude: str, to_latitude: str, to_longitude: str) -> pl.Expr:
+    """Great-circle distance in km (haversine)."""
+    p, q, s, t = (pl.col(name).radians() for name in (latitude, longitude, to_latitude, to_longitude))
+    chord = ((s - p) / 2).sin() ** 2 + p.cos() * s.cos() * ((t - q) / 2).sin() ** 2
+    return 2 * 6371.0088 * chord.clip(upper_bound=1).sqrt().arcsin()
 
 
 if __name__ == "__main__":
