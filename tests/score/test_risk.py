@@ -88,6 +88,20 @@ def test_a_model_that_does_not_reproduce_its_probes_is_refused(artifact: Path, t
         load(channels)
 
 
+def test_a_manifest_without_what_a_scorer_needs_is_named(artifact: Path, tmp_path: Path):
+    """An artifact of an earlier version is the user's to replace, not a fault of ours."""
+    for path in artifact.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["definitions"], manifest["calibration"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with (
+        Channels(STAGES["serve"], {"model": str(tmp_path)}, {}) as channels,
+        pytest.raises(InputError, match=r"manifest.json lacks definitions, calibration; train again"),
+    ):
+        load(channels)
+
+
 def test_features_of_another_contract_are_refused(artifact: Path, tmp_path: Path):
     features = tmp_path / "features"
     features.mkdir()

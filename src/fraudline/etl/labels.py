@@ -72,7 +72,9 @@ def _rows(batch: Batch) -> pl.LazyFrame:
     schema, where = batch.schema, batch.files[0].where
     for column in ("transaction_id", "is_fraud"):
         if column not in schema:
-            raise InputError(f"{where} has no column '{column}'; it has {', '.join(schema)}")
+            raise InputError(
+                f"{where} has no column '{column}'; it has {', '.join(schema)}; rename the one that is meant"
+            )
     flag, at = schema["is_fraud"], schema.get("labeled_at")
     if not (batch.is_text or flag.is_integer() or isinstance(flag, pl.Boolean)):
         raise InputError(f"{where}: column 'is_fraud' must be 0 or 1, got {flag}; write it so")

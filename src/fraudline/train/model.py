@@ -21,6 +21,7 @@ from fraudline.train.artifact import MODEL_FILE, PROBES_FILE, find, probes
 
 # Two builds of one XGBoost may sum a tree's leaves in another order.
 PROBE_TOLERANCE = 1e-5
+NEEDED = ("model_version", "contract", "definitions", "features", "calibration", "versions")
 
 Floats32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -85,6 +86,8 @@ def load(channels: Channels, name: str = "model") -> Model:
     """
     folder = find(channels, name)
     manifest = read_json(folder / MANIFEST_FILE, name)
+    if absent := [key for key in NEEDED if key not in manifest]:
+        raise InputError(f"channel '{name}': {MANIFEST_FILE} lacks {', '.join(absent)}; train again with this version")
     try:
         booster = xgboost.Booster(model_file=folder / MODEL_FILE)
     except xgboost.core.XGBoostError as error:
