@@ -90,6 +90,26 @@ def test_a_dataset_in_many_folders_gives_the_same_features_and_history(
     assert many == one
 
 
+def test_sampling_leaves_rows_out_of_training_alone_and_changes_no_feature(line: Path, tmp_path: Path):
+    """Windows see every row; validation and test are to look like what is scored."""
+    run_workflow("training", FIRST, line / "data", tmp_path, until="feature-engineering", sample=0.3)
+    tables = {}
+    for name in ("train", "validation", "test"):
+        path = f"executions/training-{FIRST}/Features/{name}/*.parquet"
+        tables[name] = [pl.read_parquet(root / path).sort("transaction_id") for root in (tmp_path, line)]
+    for name in ("validation", "test"):
+        assert_frame_equal(*tables[name], check_exact=True)
+    sampled, whole = tables["train"]
+    assert 0.25 < sampled.height / whole.height < 0.35
+    assert sampled.get_column("is_fraud").sum() == whole.get_column("is_fraud").sum()
+    assert sampled.select(pl.col("weight").sum()).item() == pytest.approx(whole.height, rel=0.03)
+    kept = whole.filter(pl.col("transaction_id").is_in(sampled.get_column("transaction_id").implode()))
+    assert_frame_equal(sampled.select(NAMES), kept.select(NAMES), check_exact=True)
+    assert (history_before(tmp_path, FIRST) / "manifest.json").read_text() == (
+        history_before(line, FIRST) / "manifest.json"
+    ).read_text()
+
+
 def history_before(root: Path, day: date) -> Path:
     return root / f"history/{contract()}/before={day}"
 
