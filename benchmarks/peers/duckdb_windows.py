@@ -13,7 +13,7 @@ CREATE MACRO haversine(a, b, c, d) AS CASE WHEN a + b + c + d IS NOT NULL THEN 2
     + cos(radians(a)) * cos(radians(c)) * pow(sin((radians(d) - radians(b)) / 2), 2)))) END;
 
 CREATE TEMP VIEW source AS
-SELECT *, epoch(timestamp)::BIGINT AS second, (epoch(timestamp)::BIGINT // 86400)::INTEGER AS day
+SELECT *, epoch_us(timestamp) // 1000000 AS second, (epoch_us(timestamp) // 86400000000)::INTEGER AS day
 FROM read_parquet('{dataset}', hive_partitioning = false);
 
 -- What each customer did in the windows [t - window, t): a frame that ends one second before.
