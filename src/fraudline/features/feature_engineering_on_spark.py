@@ -14,7 +14,7 @@ from fraudline.days import DAY, day_number, from_day_number
 from fraudline.errors import InputError
 from fraudline.features import definitions
 from fraudline.features.feature_engineering import SPLIT, tell_periods
-from fraudline.features.history import COUNTS, EVENTS, FRAUDS, History
+from fraudline.features.history import COUNTS, EVENTS, FRAUDS, History, tail_seconds
 from fraudline.features.spark_engine import compute, counts_of, events_of, frauds_of
 from fraudline.features.split import Split, split
 from fraudline.schema import DATASET, FEATURE_KEYS
@@ -95,5 +95,5 @@ def _period(periods: Split) -> str:
 
 def _tail(events: DataFrame, day: date) -> DataFrame:
     """The events before ``day`` that its features and later ones can still see."""
-    midnight = day_number(day) * DAY
-    return events.where(f"second >= {midnight - definitions.CUSTOMER_TAIL} AND second < {midnight}")
+    first, end = tail_seconds(day)
+    return events.where(f"second >= {first} AND second < {end}")

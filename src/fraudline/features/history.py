@@ -59,16 +59,15 @@ class History:
         return from_day_number(int(self.counts.get_column("day").min()))  # type: ignore[arg-type]
 
     def extend(self, transactions: pl.DataFrame, labels: pl.DataFrame) -> History:
-        """With further transactions behind it, and the labels that are known by now instead of its own.
+        """With transactions of later days behind it, and the labels that are known by now instead of its own.
 
         Args:
             transactions: schema TRANSACTIONS.
             labels: all that a later day can still see, schema LABELS.
         """
-        counts = pl.concat([self.counts, counts_of(transactions.lazy())])
         return History(
             pl.concat([self.events, events_of(transactions)]),
-            counts.group_by("entity", "key", "day").agg(pl.col("transactions").sum()),
+            pl.concat([self.counts, counts_of(transactions.lazy())]),
             frauds_of(labels.lazy()),
             self.origin,
         )
@@ -194,20 +193,22 @@ def _counts(rows: pl.DataFrame, entity: str) -> pl.DataFrame:
 def frauds_of(labels: pl.LazyFrame) -> pl.DataFrame:
     """Known frauds by entity, day and known_day (schema FRAUDS), of labels (schema LABELS)."""
     frauds = labels.filter(pl.col("is_fraud") == 1)
-    return _per_entity(frauds, ["day", "known_day"], "frauds").select(*FRAUDS).collect(engine="streaming")
+    counted = (
+        frauds.filter(pl.col(entity).is_not_null())
+        .group_by(pl.col(entity).alias("key"), "day", "known_day")
+        .agg(pl.len().cast(pl.Int64).alias("frauds"))
+        .select(pl.lit(entity).alias("entity"), pl.all())
+        for entity in definitions.ENTITIES
+    )
+    return pl.concat(counted).collect(engine="streaming")
 
 
 def tail(events: pl.DataFrame, day: date) -> pl.DataFrame:
     """The events before ``day`` that its features and later ones can still see."""
-    midnight = day_number(day) * DAY
-    return events.filter(pl.col("second").is_between(midnight - definitions.CUSTOMER_TAIL, midnight, "left"))
+    return events.filter(pl.col("second").is_between(*tail_seconds(day), "left"))
 
 
-def _per_entity(rows: pl.LazyFrame, by: list[str], count: str) -> pl.LazyFrame:
-    return pl.concat(
-        rows.filter(pl.col(entity).is_not_null())
-        .group_by(pl.col(entity).alias("key"), *by)
-        .agg(pl.len().cast(pl.Int64).alias(count))
-        .with_columns(pl.lit(entity).alias("entity"))
-        for entity in definitions.ENTITIES
-    )
+def tail_seconds(day: date) -> tuple[int, int]:
+    """The seconds [first, end) of these events."""
+    end = day_number(day) * DAY
+    return end - definitions.CUSTOMER_TAIL, end

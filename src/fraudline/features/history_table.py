@@ -28,7 +28,8 @@ Columns = dict[str, list[Any]]
 CUSTOMER, LIVE = "customer", "live"
 PUBLISHED = "published"  # the item that names the history that was loaded last
 TOLD = ("before", "label_delay_days", "content")
-KEPT_DAYS = 35  # an item is deleted by its time to live once no window can see into it
+# An item is deleted by its time to live once no window can see into it, some days after.
+KEPT = definitions.CUSTOMER_TAIL + 5 * DAY
 _TRIES = 20
 
 
@@ -38,18 +39,17 @@ class HistoryTable:
     def __init__(self, location: str) -> None:
         self._table = location.removeprefix(dynamodb.SCHEME)
 
-    def publish(self, history: History, manifest: Mapping[str, Any], *, replace: bool) -> int:
+    def publish(self, history: History, *, replace: bool) -> int:
         """Write a whole history; returns how many items it took, none where it is there already.
 
         Args:
-            history: its tables.
-            manifest: with ``before``, ``label_delay_days`` and ``content``.
+            history: as it was read; its origin is its manifest.
             replace: write it in the place of a later one, or of the same day's with other content.
 
         Raises:
             InputError: the table holds one of those.
         """
-        told = {name: str(manifest[name]) for name in TOLD}
+        told = {name: str(history.origin[name]) for name in TOLD}
         there = self._published()
         if there == told:
             return 0
@@ -110,7 +110,7 @@ class HistoryTable:
             if second < _end(whole) or id_ in columns["transaction_id"]:
                 return False
             _extend(columns, fresh)
-            item = _item(keys[1], {"events": columns}, expires=second + KEPT_DAYS * DAY)
+            item = _item(keys[1], {"events": columns}, expires=second + KEPT)
             if dynamodb.put_if_version(self._table, item, int(live["version"]["N"]) if live else 0):
                 return True
             dynamodb.wait(attempt)
@@ -128,7 +128,7 @@ def items_of(history: History, before: date) -> Iterator[Item]:
     """A whole history as items, one a customer, merchant and category."""
     end = day_number(before) * DAY
     for customer, columns in _grouped(history.events, "customer_id").items():
-        item = _item(_key(CUSTOMER, customer), {"events": columns}, end + KEPT_DAYS * DAY)
+        item = _item(_key(CUSTOMER, customer), {"events": columns}, end + KEPT)
         yield {**item, "end": {"N": str(end)}}
     for entity in definitions.ENTITIES:
         counts, frauds = (

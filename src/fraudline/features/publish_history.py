@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from fraudline import dynamodb
-from fraudline.channel import MANIFEST_FILE, Channels
+from fraudline.channel import Channels
 from fraudline.errors import InputError
 from fraudline.features.history import read_history
 from fraudline.features.history_table import HistoryTable
@@ -17,6 +17,5 @@ def run(channels: Channels, as_of: date, label_delay_days: int, table: str, repl
     if not dynamodb.is_uri(table):
         raise InputError(f"--table: got '{table}', expected dynamodb://NAME, the table to load")
     history = read_history(channels, as_of, label_delay_days)
-    manifest = channels.read_json("history", MANIFEST_FILE)
-    written = HistoryTable(table).publish(history, manifest, replace=replace)
+    written = HistoryTable(table).publish(history, replace=replace)
     return {"before": as_of.isoformat(), "table": table, "record_count": written}
