@@ -21,10 +21,9 @@ import polars as pl
 from fraudline import s3
 from fraudline.errors import InputError
 from fraudline.schema import Schema
-from fraudline.stage import SUMMARY, SUMMARY_FILE, Stage, Summary
+from fraudline.stage import POINTER_FILE, SUMMARY, SUMMARY_FILE, Stage, Summary
 
 MANIFEST_FILE = "manifest.json"
-POINTER_FILE = "current.json"
 _PARTIAL = ".partial"
 
 

@@ -16,6 +16,8 @@ REQUIRED = object()
 # The output that every stage has beside its channels: the prefix that they lie below.
 SUMMARY = "summary"
 SUMMARY_FILE = "summary.json"
+# Names the champion, or null: the first file that a new root needs.
+POINTER_FILE = "current.json"
 
 
 @dataclass(frozen=True)

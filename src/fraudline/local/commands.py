@@ -21,7 +21,7 @@ SAMPLE = {"start": date(2026, 1, 1), "days": 150, "customers": 2500, "merchants"
 def add(subparsers: Any) -> None:
     """Add the commands to the command line."""
     run = subparsers.add_parser("run", help="Run a workflow on this machine.")
-    run.add_argument("workflow", choices=("training", "daily", "backfill"))
+    run.add_argument("workflow", choices=("training", "daily", "deployment", "backfill"))
     run.add_argument("--as-of", type=_date, required=True, help="UTC date; only rows before it are visible")
     run.add_argument("--until", type=_date, help="go on day by day until as_of is this date [--as-of]")
     run.add_argument("--data", type=Path, required=True, help="folder with raw/ and labeled/")

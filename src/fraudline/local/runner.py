@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fraudline.channel import POINTER_FILE
 from fraudline.errors import InputError
 from fraudline.local.carriers import Carrier, Finished
 from fraudline.local.journal import Journal, Run, locked
-from fraudline.stage import SUMMARY, SUMMARY_FILE, Parameter, Stage
+from fraudline.stage import POINTER_FILE, SUMMARY, SUMMARY_FILE, Parameter, Stage
 from fraudline.workflow import CHAMPION, LABELS, RAW, WORKFLOWS, Execution
 
 Observer = Callable[[Stage, Finished | None], None]

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraudline.channel import MANIFEST_FILE, POINTER_FILE, Channels
+from fraudline.channel import MANIFEST_FILE, Channels
 from fraudline.errors import InputError
 from fraudline.score import client
-from fraudline.stage import Summary
+from fraudline.stage import POINTER_FILE, Summary
 from fraudline.train import artifact
 from fraudline.train.model import PROBE_TOLERANCE, Model, load
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudline.channel import POINTER_FILE, Channels, read_json
+from fraudline.channel import Channels, read_json
 from fraudline.errors import InputError
+from fraudline.stage import POINTER_FILE
 
 MODEL_FILE = "model.ubj"
 PROBES_FILE = "probes.json"
