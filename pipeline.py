@@ -121,9 +121,9 @@ class Site:
     spot: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
 
-    def labels(self) -> list[dict[str, str]] | None:
-        """The tags as every request has them."""
-        return [{"Key": key, "Value": value} for key, value in self.tags.items()] or None
+    def labels(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]] | None:
+        """The tags as a request has them, or under the names that a class of the SDK wants."""
+        return [{key: name, value: text} for name, text in self.tags.items()] or None
 
     def network(self, wired: Wired) -> dict[str, Any]:
         """A job's network; one that is told addresses has to reach S3, others may be cut off from all."""
@@ -201,12 +201,14 @@ class Definition:
             judge = step.stage.name if CHAMPION in step.reads.values() else judge
         if unknown := sorted({name for name, _ in self.settings} - self.used):
             known = ", ".join([*self.parameters, *sorted(self._settable())])
-            raise InputError(f"--set {', '.join(unknown)}: {NAMES[self.workflow]} has no such parameter; it has {known}")
+            raise InputError(
+                f"--set {', '.join(unknown)}: {NAMES[self.workflow]} has no such parameter; it has {known}"
+            )
         parameters = list(self.parameters.values())
         return Pipeline(NAMES[self.workflow], parameters, None, steps=steps, sagemaker_session=self.session)
 
     def gate(self, judge: str, step: Step, gated: Any) -> list[ConditionStep]:
-        """The model registered if the judge recommends it, else a failure in the judge's own words; then the gated step.
+        """The model registered if the judge recommends it, else a failure in its own words; then the gated step.
 
         Where a person has to approve the model first, the gated step is left to a pipeline of its own. There are two
         conditions side by side because SageMaker takes none within another.
@@ -348,7 +350,7 @@ class Definition:
             hyperparameters={parameter.name: value for parameter, value in wired.values},
             input_data_config=[InputData(channel_name=name, data_source=uri) for name, uri in wired.inputs.items()],
             environment=wired.environment,
-            tags=self.site.labels(),
+            tags=self.site.labels("key", "value"),
             **self.run_by,
         )
         return trainer.train()
@@ -531,7 +533,9 @@ def parser() -> argparse.ArgumentParser:
     for made in (define, upsert, start, status, local):
         made.add_argument("--workflow", choices=WORKFLOWS, required=made is not status, default="training")
     for made in (define, upsert, local):
-        made.add_argument("--images", type=Path, metavar="FILE", help="of docker buildx bake --metadata-file; pins them")
+        made.add_argument(
+            "--images", type=Path, metavar="FILE", help="of docker buildx bake --metadata-file; pins them"
+        )
         made.add_argument("--role", default=ROLE, metavar="ARN", required=made is upsert, help="that the jobs run as")
         made.add_argument("--kms-key", metavar="KEY", help="of the jobs' volumes and outputs")
         made.add_argument("--subnet", action="append", default=[], metavar="ID", help="of the jobs; may be repeated")

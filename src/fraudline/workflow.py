@@ -38,8 +38,9 @@ HISTORY_BEFORE_DAY = Address("history/{contract}/before={day}/")
 HISTORY_BEFORE_AS_OF = Address("history/{contract}/before={as_of}/")
 PAST, ARCHIVE = Address("scores/"), Address("scores/date={day}/")
 REPORT = Address("reports/date={day}/")
-TRAINED, JUDGED = Address("executions/training-{as_of}/Model/model/"), Address(
-    "executions/training-{as_of}/Evaluation/evaluation/"
+TRAINED, JUDGED = (
+    Address("executions/training-{as_of}/Model/model/"),
+    Address("executions/training-{as_of}/Evaluation/evaluation/"),
 )
 
 
@@ -108,9 +109,7 @@ DAILY = (
 
 # One model of an earlier training: after a person approved it, or to go back to it.
 DEPLOYMENT = (
-    Step(
-        STAGES["deploy-model"], {"model": TRAINED, "evaluation": JUDGED}, {"models": MODELS, "champion": CHAMPION}
-    ),
+    Step(STAGES["deploy-model"], {"model": TRAINED, "evaluation": JUDGED}, {"models": MODELS, "champion": CHAMPION}),
 )
 
 BACKFILL = (

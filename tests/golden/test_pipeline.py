@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fraudline.workflow import WORKFLOWS
-from tests import pipelines
+from tests import defined
 
 
 @pytest.mark.pipeline
@@ -16,5 +16,5 @@ def test_a_pipeline_is_defined_as_it_was(workflow: str, request: pytest.FixtureR
     """A change here is a change of what runs on AWS: read it, then make golden."""
     golden = Path(__file__).with_name(f"pipeline-{workflow}.json")
     if request.config.getoption("--update-golden"):
-        golden.write_text(pipelines.printed(workflow))
-    assert pipelines.printed(workflow) == golden.read_text()
+        golden.write_text(defined.printed(workflow))
+    assert defined.printed(workflow) == golden.read_text()

@@ -16,10 +16,11 @@ from botocore.validate import ParamValidator
 
 from fraudline.hosts import opt_ml, parameters
 from fraudline.hosts.run import parser
+from fraudline.score import payload
 from fraudline.stage import Stage
 from fraudline.stages import STAGES
-from fraudline.workflow import CHAMPION, LABELS, RAW, WORKFLOWS, Execution, Output, Step
-from tests import pipelines
+from fraudline.workflow import CHAMPION, LABELS, RAW, TRAINED, WORKFLOWS, Execution, Output, Step
+from tests import defined
 
 pytestmark = pytest.mark.pipeline
 
@@ -30,6 +31,14 @@ GIVEN = {
     "AsOf": str(AS_OF),
     "Day": str(AS_OF - timedelta(days=1)),
     "DataVersion": "delivery-17",
+    "Model": f"s3://written/fraud/executions/training-{AS_OF}/Model/model/a-job/output/model.tar.gz",
+}
+# What each workflow's executions must be told.
+NEEDED = {
+    "training": {"Root", "Data", "AsOf", "DataVersion"},
+    "daily": {"Root", "Data", "AsOf", "DataVersion", "Day"},
+    "deployment": {"Root", "AsOf", "Model"},
+    "backfill": {"Root", "Data", "AsOf", "DataVersion"},
 }
 STEPS = [(workflow, step) for workflow, steps in WORKFLOWS.items() for step in steps]
 each_step = pytest.mark.parametrize(("workflow", "step"), STEPS, ids=[step.stage.name for _, step in STEPS])
@@ -48,20 +57,20 @@ class Wired:
 
 
 def definition(workflow: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(pipelines.printed(workflow))
+    content: dict[str, Any] = json.loads(defined.printed(workflow))
     return content
 
 
 def job(workflow: str, stage: Stage) -> dict[str, Any]:
     """A step as it stands in the definition."""
-    (found,) = (step for step in pipelines.jobs(definition(workflow)["Steps"]) if step["Name"] == stage.step)
+    (found,) = (step for step in defined.jobs(definition(workflow)["Steps"]) if step["Name"] == stage.step)
     return found
 
 
 @cache
 def started(workflow: str) -> dict[str, dict[str, Any]]:
     needed = {name["Name"] for name in definition(workflow)["Parameters"]}
-    return pipelines.resolved(definition(workflow), {name: GIVEN[name] for name in GIVEN if name in needed})
+    return defined.resolved(definition(workflow), {name: GIVEN[name] for name in GIVEN if name in needed})
 
 
 def wired(workflow: str, stage: Stage) -> Wired:
@@ -88,7 +97,7 @@ def wired(workflow: str, stage: Stage) -> Wired:
 
 @each_workflow
 def test_every_stage_is_a_step_of_its_name_in_the_workflows_order(workflow: str):
-    names = [step["Name"] for step in pipelines.jobs(definition(workflow)["Steps"])]
+    names = [step["Name"] for step in defined.jobs(definition(workflow)["Steps"])]
     assert names == [step.stage.step for step in WORKFLOWS[workflow]]
 
 
@@ -110,7 +119,7 @@ def test_a_job_reads_and_writes_where_the_execution_says(workflow: str, step: St
     for name, uri, *_ in [*found.mounted, *found.told]:
         place = step.reads[name]
         base = GIVEN["Data"] if place in (RAW, LABELS) else GIVEN["Root"]
-        if isinstance(place, Output) and STAGES[place.stage].host == "training":
+        if place == TRAINED or (isinstance(place, Output) and STAGES[place.stage].host == "training"):
             assert uri.startswith(f"{base}/{execution.inputs(step)[name]}")  # below it, Training adds the job's name
             assert uri.endswith("/model.tar.gz")
         else:
@@ -131,7 +140,7 @@ def test_what_is_mounted_is_where_the_stage_looks_for_it(workflow: str, step: St
 def test_only_what_is_this_executions_own_and_never_empty_is_mounted(workflow: str, step: Step):
     """Processing fails where a prefix is empty, and neither compares nor removes what lies at an address of its own."""
     found, required = wired(workflow, step.stage), {channel.name for channel in step.stage.reads if channel.required}
-    own = {name for name, place in step.reads.items() if isinstance(place, Output)}
+    own = {name for name, place in step.reads.items() if isinstance(place, Output) or place == TRAINED}
     assert {name for name, *_ in found.mounted} == own & required
     assert {name for name, *_ in found.written} == set(step.writes)
 
@@ -157,7 +166,7 @@ def test_stages_that_share_a_parameter_share_its_default(workflow: str):
 def test_an_execution_must_say_where_when_and_on_what_data(workflow: str):
     """A constant for the data's version would let the step cache bring back yesterday's result."""
     needed = {name["Name"] for name in definition(workflow)["Parameters"] if "DefaultValue" not in name}
-    assert needed == set(GIVEN) - ({"Day"} if workflow != "daily" else set())
+    assert needed == NEEDED[workflow]
 
 
 @each_step
@@ -179,13 +188,13 @@ def test_a_step_left_out_for_an_equal_one_would_have_given_the_same(workflow: st
     if not found["CacheConfig"]["Enabled"]:
         return
     environment = found["Arguments"]["Environment"]
-    assert {"Root", "Data", "DataVersion"} <= pipelines.parameters_in(environment)
+    assert {"Root", "Data", "DataVersion"} <= defined.parameters_in(environment)
     assert CHAMPION not in {*step.reads.values(), *step.writes.values()}
     for stage in before:
         earlier = job(workflow, stage)
         assert earlier["CacheConfig"]["Enabled"]
         told = earlier["Arguments"].get("AppSpecification") or earlier["Arguments"]["HyperParameters"]
-        assert pipelines.parameters_in(told) <= pipelines.parameters_in(environment)
+        assert defined.parameters_in(told) <= defined.parameters_in(environment)
         assert earlier["Arguments"]["Environment"].items() <= environment.items()
         assert f"fraudline/{stage.image}:dev" in environment.values()
 
@@ -196,21 +205,135 @@ def test_what_costs_time_is_kept_and_what_depends_on_the_champion_is_done_again(
     assert {stage.name for stage in kept} == names
 
 
-def test_a_model_is_deployed_only_where_the_gate_recommends_it_and_else_its_reasons_are_told():
-    *_, gate = definition("training")["Steps"]
+def test_a_model_is_registered_only_where_the_gate_recommends_it_and_else_its_reasons_are_told():
+    *_, gate, _ = definition("training")["Steps"]
     arguments = gate["Arguments"]
-    (condition,), (deployed,), (refused,) = (arguments[name] for name in ("Conditions", "IfSteps", "ElseSteps"))
-    judge = job("training", STAGES["evaluate-model"])
-    (file,) = judge["PropertyFiles"]
-    assert (file["OutputName"], file["FilePath"]) == ("summary", "summary.json")
-    said = {"PropertyFile": {"Get": f"Steps.{judge['Name']}.PropertyFiles.{file['PropertyFileName']}"}}
+    (condition,), (registered,), (refused,) = (arguments[name] for name in ("Conditions", "IfSteps", "ElseSteps"))
+    said = _said()
     assert condition["LeftValue"] == {"Std:JsonGet": {**said, "Path": "deploy_recommended"}}
     assert (condition["Type"], condition["RightValue"]) == ("Equals", True)
-    assert deployed["Name"] == STAGES["deploy-model"].step
+    assert registered["Type"] == "RegisterModel"
     assert refused["Type"] == "Fail"
     assert refused["Arguments"]["ErrorMessage"] == {"Std:JsonGet": {**said, "Path": "exit_message"}}
     module = Path(__file__).parents[2] / "src" / "fraudline" / "train" / "evaluate_model.py"
     assert all(f'"{key}":' in module.read_text() for key in ("deploy_recommended", "exit_message"))
+
+
+def _said() -> dict[str, Any]:
+    """The judge's summary, as conditions ask it."""
+    judge = job("training", STAGES["evaluate-model"])
+    (file,) = judge["PropertyFiles"]
+    assert (file["OutputName"], file["FilePath"]) == ("summary", "summary.json")
+    return {"PropertyFile": {"Get": f"Steps.{judge['Name']}.PropertyFiles.{file['PropertyFileName']}"}}
+
+
+def test_a_model_is_deployed_only_once_registered_and_where_nobody_has_to_approve_it_first():
+    *_, approval = definition("training")["Steps"]
+    arguments = approval["Arguments"]
+    recommended, approved = arguments["Conditions"]
+    (deployed,) = arguments["IfSteps"]
+    assert recommended["LeftValue"] == {"Std:JsonGet": {**_said(), "Path": "deploy_recommended"}}
+    assert approved == {"Type": "Equals", "LeftValue": {"Get": "Parameters.Approval"}, "RightValue": "Approved"}
+    assert (deployed["Name"], deployed["DependsOn"]) == (STAGES["deploy-model"].step, ["RegisterModel"])
+    assert arguments["ElseSteps"] == []
+    (parameter,) = (item for item in definition("training")["Parameters"] if item["Name"] == "Approval")
+    assert parameter["EnumValues"] == ["Approved", "PendingManualApproval"]
+
+
+def test_what_is_registered_is_what_would_be_deployed_and_names_all_that_a_deployment_needs():
+    package = definition("training")["Steps"][-2]["Arguments"]["IfSteps"][0]["Arguments"]
+    (container,) = package["InferenceSpecification"]["Containers"]
+    deployed = job("training", STAGES["deploy-model"])["Arguments"]["ProcessingInputs"]
+    places = {item["InputName"]: item["S3Input"]["S3Uri"] for item in deployed}
+    assert container == {"Image": "fraudline/score:dev", "ModelDataUrl": places["model"]}
+    assert (
+        package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]["Std:Join"]["Values"][0] == places["evaluation"]
+    )
+    assert NEEDED["deployment"] <= set(package["CustomerMetadataProperties"])
+    assert set(package["InferenceSpecification"]["SupportedContentTypes"]) == set(payload.PARSERS)
+    assert package["ModelApprovalStatus"] == {"Get": "Parameters.Approval"}
+    shape = get_session().get_service_model("sagemaker").shape_for("CreateModelPackageInput")
+    report = ParamValidator().validate(_texts(package), shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def _texts(value: Any) -> Any:
+    """Expressions stand for texts."""
+    if isinstance(value, dict):
+        return "text" if set(value) & {"Get", "Std:Join"} else {key: _texts(item) for key, item in value.items()}
+    return [_texts(item) for item in value] if isinstance(value, list) else value
+
+
+def test_no_condition_lies_within_another():
+    """SageMaker takes none: "nested condition steps" are refused when the pipeline is created."""
+    for workflow in WORKFLOWS:
+        for step in definition(workflow)["Steps"]:
+            inner = [*step["Arguments"].get("IfSteps", []), *step["Arguments"].get("ElseSteps", [])]
+            assert "Condition" not in {item["Type"] for item in inner}
+
+
+@each_step
+def test_a_job_is_tried_again_where_the_service_was_busy_or_full_and_nowhere_else(workflow: str, step: Step):
+    """A stage that failed by itself would fail again, after an hour and for its price."""
+    tried = {kind for policy in job(workflow, step.stage)["RetryPolicies"] for kind in policy["ExceptionType"]}
+    assert tried == {
+        "Step.SERVICE_FAULT",
+        "Step.THROTTLING",
+        "SageMaker.JOB_INTERNAL_ERROR",
+        "SageMaker.CAPACITY_ERROR",
+        "SageMaker.RESOURCE_LIMIT",
+    }
+
+
+@each_workflow
+def test_a_site_of_its_own_is_that_of_every_job(workflow: str):
+    """Key, network, role and tags: one job outside of them is a hole."""
+    arguments = "--kms-key a-key --subnet subnet-1 --subnet subnet-2 --security-group sg-1 --tag team=risk --isolated"
+    role = "arn:aws:iam::123456789012:role/other"
+    ended = defined.run("definition", "--workflow", workflow, "--role", role, "--spot", *arguments.split())
+    assert ended.returncode == 0, ended.stderr
+    for step in defined.jobs(json.loads(ended.stdout)["Steps"]):
+        request = step["Arguments"]
+        training = step["Type"] == "Training"
+        assert request["RoleArn"] == role
+        assert {"Key": "team", "Value": "risk"} in request["Tags"]
+        network = request if training else request["NetworkConfig"]
+        assert network["VpcConfig"] == {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
+        told = any(
+            word in ("--input", "--output")
+            for word in request.get("AppSpecification", {}).get("ContainerArguments", ())
+        )
+        assert bool(network.get("EnableNetworkIsolation")) is not told
+        if training:
+            assert request["ResourceConfig"]["VolumeKmsKeyId"] == request["OutputDataConfig"]["KmsKeyId"] == "a-key"
+            assert request["EnableManagedSpotTraining"] is True
+            assert "CheckpointConfig" in request
+            assert (
+                request["StoppingCondition"]["MaxWaitTimeInSeconds"]
+                >= (request["StoppingCondition"]["MaxRuntimeInSeconds"])
+            )
+        else:
+            assert request["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == "a-key"
+            assert request["ProcessingOutputConfig"]["KmsKeyId"] == "a-key"
+
+
+def test_settings_become_the_parameters_defaults_and_unknown_ones_are_refused():
+    ended = defined.run(
+        "definition", "--workflow", "daily", "--set", "Root=s3://ours", "--set", "threshold=0.7",
+        "--set", "column=merchant=SHOP", "--set", "column=amount=SUM",
+    )  # fmt: skip
+    found = json.loads(ended.stdout)
+    defaults = {item["Name"]: item.get("DefaultValue") for item in found["Parameters"]}
+    assert (defaults["Root"], defaults["Threshold"]) == ("s3://ours", "0.7")
+    etl = next(step for step in found["Steps"] if step["Name"] == "ETL")
+    arguments = etl["Arguments"]["AppSpecification"]["ContainerArguments"]
+    assert [arguments[at + 1] for at, word in enumerate(arguments) if word == "--column"] == [
+        "merchant=SHOP",
+        "amount=SUM",
+    ]
+    ended = defined.run("definition", "--workflow", "daily", "--set", "treshold=0.7")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("--set Treshold: fraud-detection-daily has no such parameter; it has ")
 
 
 @each_step
@@ -258,11 +381,11 @@ def test_a_definition_asks_nobody_and_is_the_same_everywhere(workflow: str, tmp_
     settings = tmp_path / ".config" / "sagemaker" / "config.yaml"
     settings.parent.mkdir(parents=True)
     settings.write_text("SageMaker: what the SDK would refuse\n")
-    ended = pipelines.run(
+    ended = defined.run(
         "definition",
         "--workflow",
         workflow,
-        PYTHONPATH=f"{tmp_path}:{pipelines.REPOSITORY / 'src'}",
+        PYTHONPATH=f"{tmp_path}:{defined.REPOSITORY / 'src'}",
         PYTHONHASHSEED="1",
         HOME=str(tmp_path),
         AWS_DEFAULT_REGION="eu-central-1",
@@ -270,7 +393,7 @@ def test_a_definition_asks_nobody_and_is_the_same_everywhere(workflow: str, tmp_
         FRAUDLINE_ML_ROOT="/elsewhere",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == pipelines.printed(workflow)
+    assert ended.stdout == defined.printed(workflow)
 
 
 @each_workflow
@@ -286,10 +409,10 @@ def test_images_are_pinned_by_the_digests_that_bake_wrote(workflow: str, tmp_pat
     }
     file = tmp_path / "bake.json"
     file.write_text(json.dumps({**built, "buildx.build.warnings": []}))
-    ended = pipelines.run("definition", "--workflow", workflow, "--images", str(file))
+    ended = defined.run("definition", "--workflow", workflow, "--images", str(file))
     pinned = {name: f"registry.example:5000/fraudline/{name}@{built[name]['containerimage.digest']}" for name in names}
     text = definition(workflow) | json.loads(ended.stdout)
-    used = {_image(step) for step in pipelines.jobs(text["Steps"])}
+    used = {_image(step) for step in defined.jobs(text["Steps"])}
     assert used == set(pinned.values())
     assert ":1.2.3" not in ended.stdout
 
@@ -309,7 +432,7 @@ def test_a_wrong_file_of_images_is_told_in_a_sentence(content: str | None, tmp_p
     file = tmp_path / "bake.json"
     if content is not None:
         file.write_text(content)
-    ended = pipelines.run("definition", "--workflow", "daily", "--images", str(file))
+    ended = defined.run("definition", "--workflow", "daily", "--images", str(file))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"--images {file}: expected what docker buildx bake --metadata-file writes")
     assert ended.stderr.count("\n") == 1

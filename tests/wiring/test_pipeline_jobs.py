@@ -21,7 +21,7 @@ from polars.testing import assert_frame_equal
 from fraudline import s3
 from fraudline.simulate import simulate
 from fraudline.workflow import WORKFLOWS
-from tests import pipelines
+from tests import defined
 
 START, TRAINED, SCORED = date(2026, 1, 1), date(2026, 4, 1), date(2026, 4, 2)
 SETTINGS = {"Rounds": "60", "Samples": "50", "MinAveragePrecision": "0.05", "MinCardPrecision": "0"}
@@ -48,8 +48,8 @@ def bucket() -> Iterator[Any]:
 
 def execute(workflow: str, folder: Path, **given: str) -> dict[str, dict[str, Any]]:
     """Every job of an execution, and what each said in its summary."""
-    definition = json.loads(pipelines.printed(workflow))
-    requests = pipelines.resolved(definition, {"Root": ROOT, "Data": DATA, "DataVersion": "1", **given})
+    definition = json.loads(defined.printed(workflow))
+    requests = defined.resolved(definition, {"Root": ROOT, "Data": DATA, "DataVersion": "1", **given})
     stages = {step.stage.step: step.stage for step in WORKFLOWS[workflow]}
     summaries: dict[str, dict[str, Any]] = {}
     for name, request in requests.items():

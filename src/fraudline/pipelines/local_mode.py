@@ -91,11 +91,11 @@ def _with_last_words(method: Callable[..., Any], file: str) -> Callable[..., Any
     """A job's failure as SageMaker tells it: the stage's own message, where the SDK has an exit code only."""
 
     def run(self: Any, *arguments: Any, **named: Any) -> Any:
-        cleanup, words = self._cleanup, []
+        cleanup = self._cleanup
+        words: list[str] = []
 
         def read_and_clean(*folders: Any) -> None:
-            for path in Path(self.container_root).glob(f"*/output/{file}"):
-                words.append(path.read_text())
+            words.extend(path.read_text() for path in Path(self.container_root).glob(f"*/output/{file}"))
             cleanup(*folders)
 
         self._cleanup = read_and_clean

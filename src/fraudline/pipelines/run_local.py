@@ -9,9 +9,11 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -60,8 +62,9 @@ def aws(data: Path | None, root: Path) -> Iterator[Path]:
             boto3.client("s3").create_bucket(Bucket=ROOT.split("/")[2])
             reached = {**settings, "AWS_ENDPOINT_URL": f"http://{from_containers}:{port}"}
             (scratch / "environment").write_text("".join(f"{name}={value}\n" for name, value in reached.items()))
-            for place in (RAW, LABELS) if data else ():
-                s3.upload(data / place.template, f"{DATA}/{place.template}", str)
+            if data:
+                for place in (RAW, LABELS):
+                    s3.upload(data / place.template, f"{DATA}/{place.template}", str)
             _bring(root)
             try:
                 yield scratch
@@ -86,9 +89,11 @@ def run(pipeline: Any, parameters: dict[str, str], scratch: Path) -> bool:
     """Run a pipeline, telling of each step on standard output and letting the stages log to standard error."""
     out = sys.stdout
     with redirect_stdout(sys.stderr):  # where the SDK writes what the containers say
-        execution = session(scratch).run(
-            pipeline, parameters, lambda step: print(line_of(step), file=out, flush=True)
-        ).describe()
+        execution = (
+            session(scratch)
+            .run(pipeline, parameters, lambda step: print(line_of(step), file=out, flush=True))
+            .describe()
+        )
     print(f"{pipeline.name}: {execution['PipelineExecutionStatus']}")
     return bool(execution["PipelineExecutionStatus"] == "Succeeded")
 
@@ -167,3 +172,34 @@ def _remove_containers(engine: Any, scratch: Path) -> None:
             network.remove()
         except docker.errors.APIError:
             return  # another run's containers are in it
+
+
+def serve(group: str, port: int, scratch: Path) -> bool:
+    """Serve the model registered last in a group, until told to stop."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    sagemaker = boto3.client("sagemaker")
+    listed = (
+        sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"] if _has(group) else []
+    )
+    if not listed:
+        raise InputError(f"no model is registered in '{group}' below --root; run the training pipeline first")
+    arn = max(listed, key=lambda package: package["ModelPackageVersion"])["ModelPackageArn"]
+    (container,) = sagemaker.describe_model_package(ModelPackageName=arn)["InferenceSpecification"]["Containers"]
+    local = session(scratch, serving_port=port).sagemaker_client
+    with redirect_stdout(sys.stderr):
+        local.create_model(group, {**container, "Environment": {}})
+        variant = {"VariantName": "all", "ModelName": group, "InitialInstanceCount": 1, "InstanceType": "local"}
+        local.create_endpoint_config(group, [variant])
+        local.create_endpoint(group, group)
+    print(f"serving {arn}; AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=http://127.0.0.1:{port} leads boto3 here", flush=True)
+    stop.wait()
+    with redirect_stdout(sys.stderr):
+        local.delete_endpoint(group)
+    return True
+
+
+def _has(group: str) -> bool:
+    groups = boto3.client("sagemaker").list_model_package_groups(NameContains=group)
+    return bool(groups["ModelPackageGroupSummaryList"])

@@ -47,7 +47,7 @@ def told(doing: str) -> Iterator[None]:
     except exceptions.NoCredentialsError as error:
         raise InputError(f"{doing}: there are no AWS credentials; sign in, or set AWS_PROFILE") from error
     except exceptions.NoRegionError as error:
-        raise InputError(f"{doing}: there is no AWS region; set AWS_REGION") from error
+        raise InputError(f"{doing}: there is no AWS region; set AWS_DEFAULT_REGION") from error
     except (exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError) as error:
         raise InputError(f"{doing}: {error}; check the network and the region") from error
 
@@ -95,13 +95,10 @@ def upsert(name: str, definition: str, role: str, tags: Mapping[str, str], *, dr
 
 
 def _described(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = sagemaker.describe_pipeline(PipelineName=name)
-    except exceptions.ClientError as error:
-        # Its API reference says ResourceNotFound; a pipeline that was never there has also been answered thus.
-        if error.response["Error"]["Code"] in ("ResourceNotFound", "ResourceNotFoundException"):
-            return None
-        raise
+    pages = sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=name)
+    if not any(pipeline["PipelineName"] == name for page in pages for pipeline in page["PipelineSummaries"]):
+        return None
+    found: dict[str, Any] = sagemaker.describe_pipeline(PipelineName=name)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +21,10 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Answer = tuple[int, str, bytes]
+
+
+# What a client of AWS asks that was pointed here.
+_ENDPOINT = re.compile(r"/endpoints/[^/]+/invocations")
 
 
 class Application:
@@ -43,6 +48,7 @@ class Application:
         await send({"type": "http.response.body", "body": content})
 
     def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes | None) -> Answer:
+        path = "/invocations" if _ENDPOINT.fullmatch(path) else path
         route = self._routes.get((method, path))
         if route is None:
             allowed = any(path == known for _, known in self._routes)

@@ -41,7 +41,7 @@ def jobs(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         if step["Type"] == "Condition":
             yield from jobs(step["Arguments"]["IfSteps"])
             yield from jobs(step["Arguments"]["ElseSteps"])
-        elif step["Type"] != "Fail":
+        elif step["Type"] in ("Processing", "Training"):
             yield step
 
 
