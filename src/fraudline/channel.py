@@ -34,9 +34,13 @@ class Channels:
         stage: whose channels these are.
         inputs: a folder or an s3:// prefix for each channel read.
         outputs: the same for each channel written, and for ``summary``.
+        checkpoints: a folder that outlives the machine, where the host has one.
     """
 
-    def __init__(self, stage: Stage, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> None:
+    def __init__(
+        self, stage: Stage, inputs: Mapping[str, str], outputs: Mapping[str, str], checkpoints: Path | None = None
+    ) -> None:
+        self.checkpoints = checkpoints
         self._reads = {channel.name: channel for channel in stage.reads}
         self._writes = {channel.name: channel for channel in stage.writes}
         self._inputs, self._outputs = inputs, outputs

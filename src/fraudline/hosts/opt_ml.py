@@ -38,6 +38,12 @@ def outputs(stage: Stage) -> dict[str, str]:
     return {name: told.get(name, str(root() / "processing" / "output" / name)) for name in names}
 
 
+def checkpoints(stage: Stage) -> Path | None:
+    """The folder that SageMaker copies to S3 and back when a training goes on elsewhere; it makes it where asked to."""
+    folder = root() / "checkpoints"
+    return folder if stage.host == "training" and folder.is_dir() else None
+
+
 def hyperparameters(stage: Stage) -> dict[str, str]:
     """What SageMaker Training passes instead of arguments: a flat object of strings."""
     if stage.host != "training":

@@ -49,7 +49,7 @@ def _run(stage: Stage, options: argparse.Namespace) -> Summary:
         inputs = opt_ml.inputs(stage) | _places("--input", given, stage.reads)
         outputs = opt_ml.outputs(stage) | _places("--output", given, (*stage.writes, Channel(SUMMARY, "")))
         values = parameters.parse(stage, opt_ml.hyperparameters(stage) | given)
-        with Channels(stage, inputs, outputs) as channels:
+        with Channels(stage, inputs, outputs, opt_ml.checkpoints(stage)) as channels:
             summary = stage.run(channels, **values)
             channels.commit(summary, replace=values.get("replace", False))
     except Exception as error:

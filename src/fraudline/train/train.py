@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import platform
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from fraudline.contract import difference
 from fraudline.errors import InputError
 from fraudline.stage import SUMMARY_FILE, Summary
 from fraudline.train.calibration import platt
+from fraudline.train.growth import Checkpoint, Growth, origin
 from fraudline.train.histograms import Histogram, histogram
 from fraudline.train.metrics import average_precision
 from fraudline.train.model import Model, save
@@ -28,7 +27,6 @@ from fraudline.train.tables import FeatureTable, read_features
 
 _log = logging.getLogger(__name__)
 
-EARLY_STOPPING_ROUNDS = 40
 PROBES = 100
 
 
@@ -42,8 +40,8 @@ def run(
         raise InputError(f"channel 'validation': {told}, as 'train' has it; engineer both again")
     stopping, calibrating = _halves(validation)
     _log.info("fitting %d rows, %d of them fraud", len(train.labels), train.labels.sum())
-    with _stopped_early() as stop:
-        booster = _fit(train, stopping, algorithm, rounds, max_depth, learning_rate, seed, stop)
+    parameters = {"rounds": rounds, "max_depth": max_depth, "learning_rate": learning_rate, "seed": seed}
+    booster, stopped = _fit(train, stopping, algorithm, parameters, channels.checkpoints)
     margins = booster.inplace_predict(calibrating.values, predict_type="margin")
     calibration = platt(margins, calibrating.labels)
     version = f"v{as_of}"
@@ -55,7 +53,7 @@ def run(
         "features": train.contract["features"],
         "calibration": calibration,
         "trees": booster.num_boosted_rounds(),
-        "parameters": {"rounds": rounds, "max_depth": max_depth, "learning_rate": learning_rate, "seed": seed},
+        "parameters": parameters,
         "train": {**_period(train), "rows": len(train.labels), "frauds": int(train.labels.sum())},
         "validation": {
             **_period(validation),
@@ -73,7 +71,7 @@ def run(
     summary = {
         "training_job_name": f"fraud-model-{as_of}",
         "training_job_arn": None,
-        "status": "Stopped" if stop.told else "Completed",
+        "status": "Stopped" if stopped else "Completed",
         "model_s3_path": None,
         "record_count": len(train.labels),
         **{key: manifest[key] for key in ("model_version", "algorithm", "trees", "train", "validation", "calibration")},
@@ -83,69 +81,54 @@ def run(
     return summary
 
 
-class _Stop(xgboost.callback.TrainingCallback):
-    """Ends the training with the tree at hand once told to: what has been learnt is saved, not lost."""
-
-    told = False
-
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Whether to stop, as XGBoost asks after each tree."""
-        return self.told
-
-
-@contextmanager
-def _stopped_early() -> Iterator[_Stop]:
-    """While it is open SIGTERM asks for an early end; SageMaker Training waits 120 s for it."""
-    stop = _Stop()
-
-    def tell(*_: object) -> None:
-        stop.told = True
-        _log.warning("told to stop: saving the trees grown so far")
-
-    before = signal.signal(signal.SIGTERM, tell)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _fit(
-    train: FeatureTable,
-    stopping: FeatureTable,
-    algorithm: str,
-    rounds: int,
-    max_depth: int,
-    learning_rate: float,
-    seed: int,
-    stop: _Stop,
-) -> xgboost.Booster:
+    train: FeatureTable, stopping: FeatureTable, algorithm: str, parameters: dict[str, Any], checkpoints: Path | None
+) -> tuple[xgboost.Booster, bool]:
+    """The forest, and whether it was told to stop before it had grown."""
     settings: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "aucpr", "tree_method": "hist"}
-    settings |= {"max_depth": max_depth, "seed": seed}
+    settings |= {"max_depth": parameters["max_depth"], "seed": parameters["seed"]}
     # With weights the margins are those of all rows, sampled or not.
     rows = xgboost.QuantileDMatrix(train.values, train.labels, weight=_weights(train))
     if algorithm == "xgboost":
-        settings |= {"learning_rate": learning_rate, "subsample": 0.8, "colsample_bytree": 0.8, "min_child_weight": 5}
+        settings |= {"subsample": 0.8, "colsample_bytree": 0.8, "min_child_weight": 5}
+        settings |= {"learning_rate": parameters["learning_rate"]}
         watched = xgboost.QuantileDMatrix(stopping.values, stopping.labels, ref=rows)
-        booster = xgboost.train(
-            settings,
-            rows,
-            rounds,
-            evals=[(watched, "validation")],
-            early_stopping_rounds=EARLY_STOPPING_ROUNDS,
-            verbose_eval=False,
-            callbacks=[stop],
-        )
-        _log.info("validation aucpr=%.6f after %d trees", booster.best_score, booster.best_iteration + 1)
-        return booster[: booster.best_iteration + 1]
+        checkpoint = Checkpoint(checkpoints, origin(train, stopping, parameters) if checkpoints else "")
+        return _boosted(rows, watched, settings, parameters["rounds"], checkpoint)
     if algorithm == "random-forest":
         settings |= {
             "learning_rate": 1.0,
             "subsample": 0.63,
             "colsample_bynode": 0.5,
-            "num_parallel_tree": min(rounds, 200),
+            "num_parallel_tree": min(parameters["rounds"], 200),
         }
-        return xgboost.train({**settings, "max_depth": max(max_depth, 10)}, rows, 1)
+        return xgboost.train({**settings, "max_depth": max(parameters["max_depth"], 10)}, rows, 1), False
     raise InputError(f"--algorithm must be xgboost or random-forest, got '{algorithm}'")
+
+
+def _boosted(
+    rows: xgboost.DMatrix, watched: xgboost.DMatrix, settings: dict[str, Any], rounds: int, checkpoint: Checkpoint
+) -> tuple[xgboost.Booster, bool]:
+    before = checkpoint.load()
+    growth, grown = Growth(checkpoint, before), before.num_boosted_rounds() if before else 0
+    # XGBoost counts its rounds from 0 again, and would draw the rows of the first trees once more.
+    settings = settings | {"seed": settings["seed"] + grown}
+    with growth.stopped_by_sigterm():
+        booster = xgboost.train(
+            settings,
+            rows,
+            rounds - grown,
+            evals=[(watched, "watched")],
+            verbose_eval=False,
+            callbacks=[growth],
+            xgb_model=before,
+        )
+    if not growth.told:
+        checkpoint.clear()
+    _log.info("watched aucpr=%.6f after %d trees", growth.best_score, growth.best_trees)
+    booster = booster[: growth.best_trees]
+    booster.set_attr(best_score=None, best_trees=None, origin=None)
+    return booster, growth.told
 
 
 def _weights(table: FeatureTable) -> NDArray[np.float32] | None:
