@@ -116,7 +116,7 @@ engine: ## bring up a Docker engine on Debian 12 or 13 (as root)
 	.ci/engine
 
 .PHONY: verify
-verify: $(SETUP) $(SPARK) images ## what takes long: 10,000 cases of the feature laws, the whole of some real data [DATA=folder]
+verify: $(SETUP) $(PIPELINE) $(SPARK) images ## what takes long: 10,000 cases of the feature laws, the whole of some real data [DATA=folder]
 	FRAUDLINE_CASES=10 $(BIN)/pytest tests/engines
 	FRAUDLINE_DATA='$(DATA)' $(BIN)/pytest -m "slow and not spark"
 	FRAUDLINE_DATA='$(DATA)' .venv-spark/bin/pytest -m slow tests/glue

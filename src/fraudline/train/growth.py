@@ -76,8 +76,8 @@ class Growth(xgboost.callback.TrainingCallback):
     def __init__(self, checkpoint: Checkpoint, before: xgboost.Booster | None) -> None:
         self._checkpoint = checkpoint
         self.told = False
-        self.best_score = float(before and before.attr("best_score") or -1)
-        self.best_trees = int(before and before.attr("best_trees") or 0)
+        self.best_score = float((before and before.attr("best_score")) or -1)
+        self.best_trees = int((before and before.attr("best_trees")) or 0)
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
         """Whether to stop, as XGBoost asks after each tree."""
