@@ -9,6 +9,7 @@ from typing import Any
 
 from fraudline.channel import Channels
 from fraudline.hosts import parameters
+from fraudline.stage import WATCHED
 from fraudline.stages import STAGES
 from fraudline.workflow import WORKFLOWS, Execution
 
@@ -22,6 +23,7 @@ def run_stage(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], 
     with Channels(stage, *places) as channels:
         summary = stage.run(channels, **values)
         channels.commit(summary, replace=values.get("replace", False))
+    assert set(summary.get(WATCHED, {})) == {metric.name for metric in stage.watches}  # an alarm waits for each
     return summary
 
 
