@@ -9,7 +9,8 @@ Each joint follows a documented shape of the SageMaker API reference:
 - UpdateEndpoint: "sets the endpoint status to Updating. After updating the endpoint, it sets the status to
   InService"; where the new fleet does not start, the old one stays. moto has no such operation.
 - InvokeEndpoint: the container's answer; where that is 4xx or 5xx, ModelError (424) with OriginalStatusCode and
-  OriginalMessage. moto gives preset results. Here the real server answers, over the archive that lies in S3.
+  OriginalMessage; SageMaker's own refusals, such as ModelNotReadyException (429). moto gives preset results. Here
+  the real server answers, over the archive that lies in S3.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Hosting:
     servers: ExitStack
     does_not_start: dict[str, str] = field(default_factory=dict)  # FailureReason by image
     answer: Callable[[str, Answer], Answer] = lambda _model, answer: answer
+    refusals: list[tuple[int, str]] = field(default_factory=list)  # of SageMaker's own, before the container is asked
     addresses: dict[str, str] = field(default_factory=dict)
     operations: list[str] = field(default_factory=list)
 
@@ -149,6 +151,9 @@ def hosting(folder: Path) -> Iterator[Hosting]:
             if name not in joined.backend.endpoints:
                 problem = {"Message": f"Endpoint {name} of account {ACCOUNT} not found."}
                 return 400, {"x-amzn-ErrorType": "ValidationError", "status": 400}, json.dumps(problem)
+            if joined.refusals:
+                status, code = joined.refusals.pop()
+                return status, {"x-amzn-ErrorType": code, "status": status}, json.dumps({"Message": "not now"})
             status, text = joined.invoke(name, response.body)
             if status == 200:
                 return 200, {"Content-Type": "application/json", "x-Amzn-Invoked-Production-Variant": "model"}, text

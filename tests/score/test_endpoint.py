@@ -279,6 +279,18 @@ def test_a_container_that_fails_now_and_then_is_asked_again(
     assert client.score("sagemaker://fraud", pl.Series(["t"]), ROWS[:1], batch=100).scores.height == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(429, "ModelNotReadyException"), (400, "ThrottlingException"), (503, "ServiceUnavailable")]
+)
+def test_sagemaker_that_is_not_ready_is_asked_again(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, status: int, code: str
+):
+    deploy(artifacts, OLD, tmp_path)
+    sagemaker.refusals += [(status, code)] * 2
+    assert client.score("sagemaker://fraud", pl.Series(["t"]), ROWS[:1], batch=100).scores.height == 1
+    assert not sagemaker.refusals
+
+
 def test_one_that_goes_on_failing_may_be_tried_later(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

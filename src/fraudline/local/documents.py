@@ -37,7 +37,7 @@ def _image(image: str) -> str:
 
 Written by `make docs` from `src/fraudline/stages.py`. Every stage also takes `--input CHANNEL=PLACE` and
 `--output CHANNEL=PLACE`, a folder or an `s3://` prefix, instead of the place in the table. Exit codes: 0 done,
-2 the input or a parameter is wrong, 1 ours.
+2 the input or a parameter is wrong, 1 the same again may do.
 """
     return "\n".join([head, *(_stage(stage) for stage in stages)])
 
