@@ -12,12 +12,13 @@ from fraudline.train.model import Model, save
 ROWS = np.random.default_rng(1).normal(size=(400, 3)).astype(np.float32)
 
 
-def write_artifact(folder: Path) -> Path:
-    """Write it into a folder; three features of ROWS."""
-    labels = (ROWS[:, 0] + ROWS[:, 1] > 1).astype(np.int8)
+def write_artifact(folder: Path, version: str = "v2026-02-01", least: float = 1) -> Path:
+    """Write it into a folder; three features of ROWS, of which two that sum to more than ``least`` are fraud."""
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = (ROWS[:, 0] + ROWS[:, 1] > least).astype(np.int8)
     booster = xgboost.train({"objective": "binary:logistic", "seed": 1}, xgboost.DMatrix(ROWS, labels), 20)
     manifest = {
-        "model_version": "v2026-02-01",
+        "model_version": version,
         "contract": "abc",
         "definitions": {"amount": ["transaction", "Amount", {}, 0, "currency"]},
         "features": ["amount", "velocity_1h", "hour_of_day"],

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
+from fraudline import aws as aws_clients
 from fraudline import dynamodb, s3
 
 settings.register_profile("default", deadline=None, derandomize=True, database=None)
@@ -78,3 +79,4 @@ def aws(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"AWS_{name}", value)
     for module in (s3, dynamodb):
         module._client.cache_clear()
+    aws_clients.client.cache_clear()

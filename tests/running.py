@@ -7,8 +7,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from fraudline import s3
 from fraudline.channel import Channels
 from fraudline.hosts import parameters
+from fraudline.stage import WATCHED
 from fraudline.stages import STAGES
 from fraudline.workflow import WORKFLOWS, Execution
 
@@ -17,11 +19,13 @@ def run_stage(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], 
     stage = STAGES[name]
     values = parameters.parse(stage, {key: str(value) for key, value in texts.items()})
     places = {key: str(place) for key, place in inputs.items()}, {key: str(place) for key, place in outputs.items()}
-    for place in outputs.values():
-        Path(place).mkdir(parents=True, exist_ok=True)
+    for place in places[1].values():
+        if not s3.is_uri(place):
+            Path(place).mkdir(parents=True, exist_ok=True)
     with Channels(stage, *places) as channels:
         summary = stage.run(channels, **values)
         channels.commit(summary, replace=values.get("replace", False))
+    assert set(summary.get(WATCHED, {})) == {metric.name for metric in stage.watches}  # an alarm waits for each
     return summary
 
 

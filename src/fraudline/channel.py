@@ -47,6 +47,7 @@ class Channels:
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._staged: dict[str, Path] = {}
         self._direct: set[str] = set()
+        self._published: set[str] = set()
 
     def __enter__(self) -> Channels:
         for name in self._writes:
@@ -154,6 +155,11 @@ class Channels:
             self._staged[name] = staged
         return self._staged[name]
 
+    def held(self, name: str, file: str) -> Any | None:
+        """One JSON file that an output holds already, None where it is not there."""
+        text = _text(self.destination(name), file)
+        return None if text is None else json.loads(text)
+
     def direct(self, name: str) -> str:
         """Where several machines write an output themselves: into the staged folder, or below its own prefix.
 
@@ -176,6 +182,16 @@ class Channels:
         """Write one JSON file into an output."""
         (self.output(name) / file).write_text(json.dumps(content, indent=2) + "\n")
 
+    def publish(self, name: str, *, replace: bool = False) -> None:
+        """Put a published output in place before the commit, for what needs it there.
+
+        Raises:
+            InputError: it holds something else already, and may not be replaced.
+        """
+        if not self._stays(name, replace):
+            self._place(name, self._staged[name])
+        self._published.add(name)
+
     def commit(self, summary: Summary, *, replace: bool = False) -> None:
         """Put every output in place, the summary last.
 
@@ -191,7 +207,7 @@ class Channels:
         if self.destination(SUMMARY):
             self.write_json(SUMMARY, SUMMARY_FILE, summary)
         published = [name for name, channel in self._writes.items() if channel.published]
-        unchanged = [name for name in published if self._stays(name, replace)]
+        unchanged = [name for name in published if name in self._published or self._stays(name, replace)]
         if self.destination(SUMMARY):
             self._withdraw_summary()
         for name, staged in self._staged.items():

@@ -14,6 +14,8 @@ from functools import cache, partial
 from itertools import islice
 from typing import Any
 
+from fraudline.errors import TemporaryError
+
 Item = dict[str, Any]
 
 SCHEME = "dynamodb://"
@@ -40,15 +42,38 @@ def get(table: str, keys: Iterable[str]) -> Iterator[Item]:
             yield from items
 
 
+def put_if(table: str, item: Item, condition: str, values: Item) -> bool:
+    """Write an item where a condition holds for what is there under its key; False where it does not.
+
+    Args:
+        table: the table's name.
+        item: to be written.
+        condition: in the service's own language, ``#key`` for the key.
+        values: what the condition names, in the service's notation.
+    """
+    return _conditionally(_client().put_item, TableName=table, Item=item, **_condition(condition, values))
+
+
+def delete_if(table: str, key: str, condition: str, values: Item) -> bool:
+    """Delete an item where a condition, as of ``put_if``, holds; False where it does not."""
+    deleted = {"TableName": table, "Key": {"key": {"S": key}}}
+    return _conditionally(_client().delete_item, **deleted, **_condition(condition, values))
+
+
 def put_if_version(table: str, item: Item, version: int) -> bool:
     """Write an item as the version after ``version``, 0 for none; False where another one is there by now."""
-    condition = {
-        "ConditionExpression": "attribute_not_exists(#key) OR version = :version",
-        "ExpressionAttributeNames": {"#key": "key"},
-        "ExpressionAttributeValues": {":version": {"N": str(version)}},
-    }
+    condition = "attribute_not_exists(#key) OR version = :version"
+    return put_if(table, {**item, "version": {"N": str(version + 1)}}, condition, {":version": {"N": str(version)}})
+
+
+def _condition(condition: str, values: Item) -> dict[str, Any]:
+    names = {"ExpressionAttributeNames": {"#key": "key"}} if "#key" in condition else {}  # one not used is refused
+    return {"ConditionExpression": condition, "ExpressionAttributeValues": values, **names}
+
+
+def _conditionally(call: Any, **request: Any) -> bool:
     try:
-        _client().put_item(TableName=table, Item={**item, "version": {"N": str(version + 1)}}, **condition)
+        call(**request)
     except _client().exceptions.ConditionalCheckFailedException:
         return False
     return True
@@ -66,7 +91,7 @@ def _put(table: str, items: list[Item]) -> int:
         if not left:
             return len(items)
         wait(attempt)
-    raise TimeoutError(f"table '{table}' took no more writes; raise its capacity")
+    raise TemporaryError(f"table '{table}' took no more writes; run the stage again, or raise its capacity")
 
 
 def _get(table: str, keys: list[str]) -> list[Item]:
@@ -79,7 +104,7 @@ def _get(table: str, keys: list[str]) -> list[Item]:
         if not left:
             return items
         wait(attempt)
-    raise TimeoutError(f"table '{table}' gave no more reads; raise its capacity")
+    raise TemporaryError(f"table '{table}' gave no more reads; run the stage again, or raise its capacity")
 
 
 def _batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -18,6 +18,8 @@ SUMMARY = "summary"
 SUMMARY_FILE = "summary.json"
 # Names the champion, or null: the first file that a new root needs.
 POINTER_FILE = "current.json"
+# The key of a summary under which the values of a stage's metrics stand, by name.
+WATCHED = "watched"
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,15 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A number that an alarm may watch; ``unit`` is one of CloudWatch's."""
+
+    name: str
+    says: str
+    unit: Literal["None", "Count"] = "None"
+
+
+@dataclass(frozen=True)
 class Stage:
     """One command of one image; its code is the function ``run`` of the module of its name."""
 
@@ -66,6 +77,7 @@ class Stage:
     reads: tuple[Channel, ...] = ()
     writes: tuple[Channel, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    watches: tuple[Metric, ...] = ()
     host: Literal["processing", "training", "hosting"] = "processing"
 
     def run(self, channels: Channels, **parameters: Any) -> Summary:

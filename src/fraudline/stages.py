@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 from fraudline.days import RISK_HISTORY_DAYS
-from fraudline.stage import Channel, Parameter, Stage
+from fraudline.stage import Channel, Metric, Parameter, Stage
 
 
 def _boolean(text: str) -> bool:
@@ -77,6 +77,8 @@ FEATURES = Channel("features", f"{DAY_TABLE}: its keys and 25 features, and cont
 SCORES = Channel("scores", f"{DAY_TABLE}: margin, score, risk level, reason codes")
 HIGH_RISK = Channel("high_risk", "the transactions above the threshold, ranked")
 
+REJECTED_SHARE = Metric("rejected_share", "broken rows among the raw ones")
+
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
@@ -96,6 +98,7 @@ STAGES: dict[str, Stage] = {
                 MAX_REJECTED,
                 Parameter("sample", _sample, "genuine training rows that are kept, marked by a weight", "share", 1.0),
             ),
+            watches=(REJECTED_SHARE,),
         ),
         Stage(
             "feature-engineering",
@@ -154,20 +157,44 @@ STAGES: dict[str, Stage] = {
                 Parameter("samples", _COUNT, "bootstrap samples", "", 500),
                 SEED,
             ),
+            watches=(
+                Metric("accuracy", "of the challenger on the test window, at the threshold"),
+                Metric("recall", "of the challenger on the test window, at the threshold"),
+                Metric("average_precision", "of the challenger on the test window"),
+                Metric("card_precision_at_100", "of the challenger on the test window"),
+            ),
         ),
         Stage(
             "deploy-model",
             step="DeployModel",
             image="score",
             prefix="Deployment",
-            says="Smoke-tests the challenger behind the real server and makes it the champion.",
+            says="Smoke-tests the challenger behind the real server, deploys it and makes it the champion.",
             reads=(MODEL, Channel("evaluation", "the gate's verdict")),
             writes=(
                 Channel("deployment", "what was deployed, and the smoke test"),
                 Channel("models", "the artifact's address of its own, as model.tar.gz", published=True),
                 Channel("champion", "current.json and the champion's artifact"),
             ),
-            parameters=(AS_OF, EXECUTION, REPLACE, NOW),
+            parameters=(
+                AS_OF,
+                EXECUTION,
+                REPLACE,
+                NOW,
+                Parameter(
+                    "endpoint", str, "SageMaker endpoint to create or update; without it only the champion", "name", ""
+                ),
+                Parameter("serving_image", str, "the score image in ECR, for the endpoint", "URI", ""),
+                Parameter("role", str, "the role that the endpoint runs as", "ARN", ""),
+                Parameter("serving_instance", str, "machine of the endpoint", "instance type", "ml.m5.large"),
+                Parameter("serving_instances", _COUNT, "machines of the endpoint", "machines", 1),
+                Parameter("kms_key", str, "key of the endpoint's volumes", "ARN", ""),
+                Parameter("subnets", str, "of the endpoint", "subnet ids", (), many=True),
+                Parameter("security_groups", str, "of the endpoint", "security group ids", (), many=True),
+                Parameter(
+                    "network_isolation", _boolean, "let the endpoint's container reach nothing", "true or false", False
+                ),
+            ),
         ),
         Stage(
             "etl",
@@ -178,6 +205,7 @@ STAGES: dict[str, Stage] = {
             reads=(RAW, LABELS),
             writes=(TRANSACTIONS, REJECTED, KNOWN_LABELS),
             parameters=(AS_OF, LABEL_DELAY, COLUMN, MAX_REJECTED),
+            watches=(REJECTED_SHARE,),
         ),
         Stage(
             "feature-extraction",
@@ -243,8 +271,9 @@ STAGES: dict[str, Stage] = {
             writes=(SCORES,),
             parameters=(
                 AS_OF,
-                Parameter("endpoint", str, "score over HTTP at this address instead of in process", "URL", ""),
+                Parameter("endpoint", str, "score there instead of in process", "https://… or sagemaker://NAME", ""),
                 Parameter("batch", _COUNT, "rows a request", "rows", 100),
+                MAX_REJECTED,
             ),
         ),
         Stage(
@@ -267,7 +296,7 @@ STAGES: dict[str, Stage] = {
             step="AlertAndStore",
             image="score",
             prefix="Results",
-            says="Alerts, every score at its own address, and the daily report.",
+            says="Every score at its own address and in a table, alerts, cases, and the daily report.",
             reads=(
                 SCORES,
                 HIGH_RISK,
@@ -283,7 +312,30 @@ STAGES: dict[str, Stage] = {
                 Channel("archive", "the day's scores at their own address", published=True),
                 Channel("report", "fraud-daily-YYYY-MM-DD.pdf"),
             ),
-            parameters=(AS_OF, THRESHOLD, REVIEW_BUDGET, EXECUTION, REPLACE),
+            parameters=(
+                AS_OF,
+                THRESHOLD,
+                REVIEW_BUDGET,
+                LABEL_DELAY,
+                Parameter("table", str, "store scores there, and what was sent; text key 'key'", "dynamodb://NAME", ""),
+                Parameter("topic", str, "SNS topic for the alerts; needs the table", "ARN", ""),
+                Parameter("investigation", str, "STANDARD state machine to start for each case", "ARN", ""),
+                Parameter(
+                    "retention_days", _COUNT, "how long the table keeps a day (attribute expires_at)", "days", 400
+                ),
+                EXECUTION,
+                REPLACE,
+                NOW,
+            ),
+            watches=(
+                Metric("scored", "transactions of the day with a score", "Count"),
+                Metric("fraud_rate", "transactions of the day above the threshold"),
+                Metric("drift", "largest stability index among features further off than usual; above 0.25: shifted"),
+                Metric("accuracy", "at the threshold, on the last 7 days whose labels are mature"),
+                Metric("precision", "at the threshold, on the same days: alerts that were confirmed"),
+                Metric("recall", "at the threshold, on the same days"),
+                Metric("average_precision", "on the same days"),
+            ),
         ),
         Stage(
             "serve",

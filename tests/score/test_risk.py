@@ -14,7 +14,7 @@ from fraudline.channel import Channels
 from fraudline.errors import InputError
 from fraudline.schema import SCORES
 from fraudline.score import risk
-from fraudline.score.alert_and_store import alerts_of
+from fraudline.score.alerts import alerts_of
 from fraudline.score.filter_high_risk import review_threshold
 from fraudline.stages import STAGES
 from fraudline.train.artifact import find, pack

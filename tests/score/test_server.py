@@ -126,7 +126,7 @@ def test_over_http_scores_are_those_of_the_process(artifact: Path, model: Model)
     """Two ways to score one day must not give two answers."""
     ids = pl.Series([f"t{number}" for number in range(len(ROWS))])
     with _serving(artifact) as endpoint:
-        served = client.score(endpoint, ids, ROWS, batch=64)
+        served = client.score(endpoint, ids, ROWS, batch=64).scores
     assert served.equals(risk.score(model, ids, ROWS))
 
 

@@ -18,7 +18,7 @@ from fraudline.etl.labels import broken_labels, join_labels, latest_labels, read
 from fraudline.etl.raw import days_before, read_days
 from fraudline.etl.rejected import count_rejected, sink_rejected
 from fraudline.schema import DATASET
-from fraudline.stage import Summary
+from fraudline.stage import WATCHED, Summary
 
 # Labels are joined so many rows at a time: what is in memory does not grow with the months.
 SLICE_ROWS = 3_000_000
@@ -72,8 +72,9 @@ def run(
         check_matched(matched, known_labels, days)
     return {
         **summarise(scan_dataset(place)),
-        "rejected": rejected,
-        "rejected_labels": rejected_labels,
+        "rejected": rejected.reasons,
+        "rejected_labels": rejected_labels.reasons,
+        WATCHED: {"rejected_share": rejected.share},
         "copies_collapsed": copies,
         "labels_without_transaction": known_labels - matched,
         "folders": folder_count(rows),

@@ -22,7 +22,7 @@ from fraudline.etl.rejected import tolerated
 from fraudline.etl.rules import LABEL_RULES, RAW_RULES, Rule
 from fraudline.schema import DATASET, REJECTED, TRANSACTIONS
 from fraudline.spark_tables import TYPES, brought
-from fraudline.stage import Summary
+from fraudline.stage import WATCHED, Summary
 
 
 def run(
@@ -56,8 +56,9 @@ def run(
         check_matched(matched, known_labels, days)
     return {
         **_summary(channels, dataset),
-        "rejected": told["raw"],
-        "rejected_labels": told["labels"],
+        "rejected": told["raw"].reasons,
+        "rejected_labels": told["labels"].reasons,
+        WATCHED: {"rejected_share": told["raw"].share},
         "copies_collapsed": rows - judged.count(),
         "labels_without_transaction": known_labels - matched,
         "folders": folder_count(rows),

@@ -17,7 +17,7 @@ from fraudline.etl.labels import broken_labels, join_labels, latest_labels, read
 from fraudline.etl.raw import days_before, read_days
 from fraudline.etl.rejected import count_rejected, sink_rejected
 from fraudline.schema import LABELS
-from fraudline.stage import Summary
+from fraudline.stage import WATCHED, Summary
 
 
 def run(
@@ -58,8 +58,9 @@ def run(
         "transactions": first_records(transactions),
         "date": day.isoformat(),
         "record_count": transactions.height,
-        "rejected": rejected,
-        "rejected_labels": rejected_labels,
+        "rejected": rejected.reasons,
+        "rejected_labels": rejected_labels.reasons,
+        WATCHED: {"rejected_share": rejected.share},
         "copies_collapsed": judged.copies,
         "labels_known": known.height,
     }

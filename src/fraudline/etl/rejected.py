@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import polars as pl
 
@@ -21,8 +22,15 @@ def sink_rejected(channels: Channels, rows: pl.LazyFrame, channel: str, part: in
     return table.sink_parquet(path, compression="zstd", lazy=True)
 
 
-def count_rejected(channels: Channels, channel: str, rows: int, max_rejected: float) -> dict[str, int]:
-    """How many written rows of a channel there are by reason; a row may have several.
+class Rejected(NamedTuple):
+    """A channel's broken rows: how many by reason, of which a row may have several, and their share of all rows."""
+
+    reasons: dict[str, int]
+    share: float
+
+
+def count_rejected(channels: Channels, channel: str, rows: int, max_rejected: float) -> Rejected:
+    """What was written of a channel's broken rows.
 
     Raises:
         InputError: they are too large a share of the channel's ``rows``.
@@ -32,7 +40,7 @@ def count_rejected(channels: Channels, channel: str, rows: int, max_rejected: fl
     return tolerated(channel, dict(counts.iter_rows()), written.height, rows, max_rejected)
 
 
-def tolerated(channel: str, counts: Mapping[str, int], broken: int, rows: int, max_rejected: float) -> dict[str, int]:
+def tolerated(channel: str, counts: Mapping[str, int], broken: int, rows: int, max_rejected: float) -> Rejected:
     """The counts by reason, in their order, where so many broken rows of a channel's are few enough.
 
     Raises:
@@ -46,4 +54,4 @@ def tolerated(channel: str, counts: Mapping[str, int], broken: int, rows: int, m
             f"{max_rejected:.1%} allowed; mend the delivery: with --max-rejected 1 a run succeeds and leaves each "
             "of them in 'rejected'"
         )
-    return reasons
+    return Rejected(reasons, broken / max(rows, 1))

@@ -1,4 +1,5 @@
-"""What a user can mend although no stage saw it coming: full disks, closed doors, wrong buckets."""
+"""What no stage saw coming and can be told in a sentence: what a user can mend (full disks, closed doors, wrong
+buckets), and what may be gone at the next attempt (a busy service, an hour without capacity)."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import errno
 import os
 import re
 from collections.abc import Mapping
+
+from fraudline.errors import InputError, TemporaryError
 
 _SYSTEM = {
     errno.ENOSPC: "give the job a larger volume",
@@ -15,19 +18,47 @@ _SYSTEM = {
     errno.ENOTDIR: "name a folder",
     errno.EROFS: "mount it writable, or write elsewhere",
 }
+_GRANT = "grant the stage's role what it was refused"
 _SERVICE = {
-    "AccessDenied": "grant the stage's role what it was refused",
-    "403": "grant the stage's role what it was refused",
-    "AccessDeniedException": "grant the stage's role what it was refused",
+    "AccessDenied": _GRANT,
+    "403": _GRANT,
+    "AccessDeniedException": _GRANT,
+    "AuthorizationError": _GRANT,  # SNS
+    "KMSAccessDenied": _GRANT,
+    "KMSAccessDeniedException": _GRANT,
     "NoSuchBucket": "check the bucket's name and region",
     "ResourceNotFoundException": "check the table's name and region, or create it with the text key 'key'",
+    "NotFound": "check the topic's ARN and region",
+    "StateMachineDoesNotExist": "check the state machine's ARN and region",
+    "InvalidArn": "check the ARN",
+    "InvalidParameter": "check the topic's ARN, and that its kind (FIFO or standard) is the one its name says",
+    "ResourceLimitExceeded": "ask AWS for a higher quota, or delete what is not used",
     "InvalidAccessKeyId": "check the credentials",
     "ExpiredToken": "renew the credentials",
 }
+# What a later attempt may find gone, beside every answer of 500 and above.
+_BUSY = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "Throttled",
+    "KMSThrottling",
+    "KMSThrottlingException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "ProvisionedThroughputExceededException",
+    "SlowDown",
+    "ExecutionLimitExceeded",
+    "ModelNotReadyException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+}
+_UNREACHED = {"EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError"}
 
 
-def explain(error: Exception, outputs: Mapping[str, str]) -> str | None:
-    """What went wrong and what to do, or None where only we can mend it.
+def explain(error: Exception, outputs: Mapping[str, str]) -> InputError | TemporaryError | None:
+    """The error to tell instead: what went wrong and what to do, or None where only we can mend it.
 
     Args:
         error: whatever a stage raised.
@@ -37,13 +68,25 @@ def explain(error: Exception, outputs: Mapping[str, str]) -> str | None:
     if number in _SYSTEM:
         named = getattr(error, "filename", None)
         places = ", ".join(f"{name} '{place}'" for name, place in outputs.items())
-        return f"{named or 'outputs ' + places}: {os.strerror(number)}; {_SYSTEM[number]}"
+        return InputError(f"{named or 'outputs ' + places}: {os.strerror(number)}; {_SYSTEM[number]}")
     if type(error).__name__ == "NoCredentialsError":
-        return "AWS: there are no AWS credentials; give the job a role, or set them in the environment"
+        return InputError("AWS: there are no AWS credentials; give the job a role, or set them in the environment")
+    if type(error).__name__ in _UNREACHED:
+        return TemporaryError(f"AWS: the service did not answer ({type(error).__name__}); run the stage again")
+    return _answered(error)
+
+
+def _answered(error: Exception) -> InputError | TemporaryError | None:
+    """An answer of AWS's that is no success."""
     answer = getattr(error, "response", None)
-    code = str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
+    if not isinstance(answer, dict):
+        return None
+    code = str(answer.get("Error", {}).get("Code", ""))
+    said = f"AWS: {getattr(error, 'operation_name', 'the request')} was answered {code}"
     if code in _SERVICE:
-        return f"AWS: {getattr(error, 'operation_name', 'the request')} was answered {code}; {_SERVICE[code]}"
+        return InputError(f"{said}; {_SERVICE[code]}")
+    if code in _BUSY or answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        return TemporaryError(f"{said}; run the stage again")
     return None
 
 

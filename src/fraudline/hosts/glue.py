@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from fraudline.errors import InputError
-from fraudline.hosts import log, parameters
+from fraudline.hosts import log, metrics, parameters
 from fraudline.stage import SUMMARY, Stage, Summary
 from fraudline.stages import STAGES
+
+_log = logging.getLogger(__name__)
 
 # What the engine's arithmetic, and other readers of its Parquet, expect.
 SETTINGS = {
@@ -50,6 +52,7 @@ def run(name: str, arguments: Sequence[str]) -> Summary:
         with Channels(stage, places["input_"], places["output_"]) as channels:
             summary: Summary = module.run(session(), channels, **values)
             channels.commit(summary, replace=values.get("replace", False))
+        _log.info("%s finished", stage.name, extra={"fields": metrics.embedded(stage, summary)})
     except InputError as error:
         raise SystemExit(str(error)) from error
     return summary

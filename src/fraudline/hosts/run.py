@@ -10,8 +10,8 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
-from fraudline.errors import InputError
-from fraudline.hosts import faults, log, opt_ml, parameters
+from fraudline.errors import InputError, TemporaryError
+from fraudline.hosts import faults, log, metrics, opt_ml, parameters
 from fraudline.stage import REQUIRED, SUMMARY, Channel, Parameter, Stage, Summary
 
 _log = logging.getLogger(__name__)
@@ -20,7 +20,11 @@ DONE, OURS, INPUT_IS_WRONG = 0, 1, 2
 
 
 def run(stage: Stage, arguments: Sequence[str]) -> int:
-    """Run a stage; exit code 0 done, 2 the input or a parameter is wrong, 1 ours, another the stage's own verdict."""
+    """Run a stage and say how it ended.
+
+    Exit code 0: done; 2: the input or a parameter is wrong; 1: the same again may do, or it is a fault of ours;
+    another: the stage's own verdict.
+    """
     started = time.monotonic()
     # Idle threads of a forest sleep rather than spin: on a busy machine spinning made training three times as slow.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -30,6 +34,10 @@ def run(stage: Stage, arguments: Sequence[str]) -> int:
         _log.error("%s", error)  # a user's error has no stack to show
         opt_ml.leave_message(stage, str(error), failed=True)
         return INPUT_IS_WRONG
+    except TemporaryError as error:
+        _log.error("%s", error)
+        opt_ml.leave_message(stage, str(error), failed=True)
+        return OURS
     except Exception as error:
         _log.exception("%s failed", stage.name)
         opt_ml.leave_message(stage, f"{log.described(error)}; the log has the stack", failed=True)
@@ -54,7 +62,7 @@ def _run(stage: Stage, options: argparse.Namespace) -> Summary:
             channels.commit(summary, replace=values.get("replace", False))
     except Exception as error:
         if explanation := faults.explain(error, outputs):
-            raise InputError(explanation) from error
+            raise explanation from error
         raise
     return summary
 
@@ -77,6 +85,7 @@ def _measured(stage: Stage, summary: Summary, started: float) -> dict[str, Any]:
         "seconds": round(time.monotonic() - started, 2),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_mb": usage.ru_maxrss // 1024,
+        **metrics.embedded(stage, summary),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from fraudline.features.definitions import FEATURES, contract
 from fraudline.hosts import opt_ml
+from fraudline.hosts.metrics import DIMENSION, NAMESPACE
 from fraudline.stage import REQUIRED, Channel, Parameter, Stage
 from fraudline.stages import STAGES
 
@@ -36,7 +37,7 @@ def _image(image: str) -> str:
 
 Written by `make docs` from `src/fraudline/stages.py`. Every stage also takes `--input CHANNEL=PLACE` and
 `--output CHANNEL=PLACE`, a folder or an `s3://` prefix, instead of the place in the table. Exit codes: 0 done,
-2 the input or a parameter is wrong, 1 ours.
+2 the input or a parameter is wrong, 1 the same again may do.
 """
     return "\n".join([head, *(_stage(stage) for stage in stages)])
 
@@ -58,6 +59,9 @@ def _stage(stage: Stage) -> str:
     if stage.parameters:
         rows = [_parameter_row(parameter) for parameter in stage.parameters]
         parts.append(_table(("parameter", "unit", "default", "says"), rows))
+    if stage.watches:
+        rows = [(f"`{metric.name}`", metric.unit, metric.says) for metric in stage.watches]
+        parts.append(_table((f"metric (`{NAMESPACE}`, `{DIMENSION}` = `{stage.name}`)", "unit", "says"), rows))
     return "\n".join(parts)
 
 

@@ -1,25 +1,27 @@
-"""The end of the day: alerts, every score at its own address, and the report."""
+"""The end of the day: every score stored, alerts, and the report.
+
+What may fail for the input's sake comes first, then what others see: scores, alerts and their marks, the report.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import date, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from fraudline.channel import MANIFEST_FILE, Channels, content_hash, read_json, scan_table
-from fraudline.schema import FEATURE_KEYS, HIGH_RISK, LABELS, REJECTED, SCORES, TRANSACTIONS
-from fraudline.score.drift import drift
+from fraudline.channel import MANIFEST_FILE, Channels, content_hash, read_json
+from fraudline.errors import InputError
+from fraudline.schema import FEATURE_KEYS, HIGH_RISK, REJECTED, SCORES, TRANSACTIONS
+from fraudline.score import outbox
+from fraudline.score.alerts import alerts_of, cases_of, messages_of
+from fraudline.score.drift import drift, furthest
 from fraudline.score.filter_high_risk import review_threshold
+from fraudline.score.past import live_metrics, past_days
 from fraudline.score.report import DailyReport, render
-from fraudline.score.wording import masked
-from fraudline.stage import Summary
+from fraudline.score.score_table import ScoreTable
+from fraudline.stage import WATCHED, Summary
 from fraudline.train import artifact
-
-PAST_DAYS = 30
 
 
 def run(
@@ -27,47 +29,58 @@ def run(
     as_of: date,
     threshold: float,
     review_budget: int,
+    label_delay_days: int,
+    table: str,
+    topic: str,
+    investigation: str,
+    retention_days: int,
     execution: str,
-    replace: bool,  # the host's, for the commit
+    replace: bool,
+    now: datetime,
 ) -> Summary:
-    """Write ``results`` (alerts.jsonl), ``archive`` (the day's scores) and ``report``."""
+    """Write ``results`` (alerts.jsonl), ``archive`` (the day's scores) and ``report``; store and send where told to.
+
+    Raises:
+        InputError: something is to be sent, and there is no table to remember it in.
+        TemporaryError: another runner works on the day.
+    """
     day = as_of - timedelta(days=1)
-    scores, alerts = channels.read("scores", SCORES), channels.read("high_risk", HIGH_RISK)
-    lines = [json.dumps(alert) for alert in alerts_of(alerts, day)]
-    (channels.output("results") / "alerts.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    if (topic or investigation) and not table:
+        raise InputError("--table is missing: --topic and --investigation need it, to send nothing twice")
+    store = ScoreTable(table, day, retention_days) if table else None
+    scores, high_risk = channels.read("scores", SCORES), channels.read("high_risk", HIGH_RISK)
+    alerts = list(alerts_of(high_risk, day))
+    (channels.output("results") / "alerts.jsonl").write_text("".join(f"{json.dumps(alert)}\n" for alert in alerts))
     archived = _archive(channels, scores, day, execution)
+    shifts = _drift(channels)
     report = f"fraud-daily-{day}.pdf"
-    rendered = render(_report(channels, scores, alerts, day, threshold, review_budget))
+    rendered = render(_report(channels, scores, high_risk, shifts, day, threshold, review_budget))
     (channels.output("report") / report).write_bytes(rendered)
+    live = live_metrics(channels, day, threshold, label_delay_days)
+    messages = list(messages_of(alerts, day)) if topic else []
+    cases = list(cases_of(high_risk, day)) if investigation else []
+    # A day that was scored otherwise before is told here, before anybody hears of it.
+    channels.publish("archive", replace=replace)
+    if store:
+        with store.claimed(now):
+            store.put(scores)
+            outbox.publish(store, topic, messages, day)
+            outbox.open_cases(store, investigation, cases)
     return {
-        "alerts_sent": len(lines),
+        "alerts_sent": len(alerts),
+        "messages": len(messages),
+        "cases": len(cases),
         "records_stored": archived,
         "report_s3_path": f"{channels.destination('report').rstrip('/')}/{report}",
         "status": "Completed",
         "record_count": archived,
+        WATCHED: {
+            "scored": scores.height,
+            "fraud_rate": scores.select((pl.col("fraud_score") > threshold).mean()).item(),
+            "drift": furthest(shifts),
+            **live,
+        },
     }
-
-
-def alerts_of(high_risk: pl.DataFrame, day: date) -> Iterator[dict[str, Any]]:
-    """Alerts as they are published, the most urgent first.
-
-    ``deduplication_id`` is the same whenever the day is run, so that a receiver can drop a repeat;
-    the customer's identifier is masked.
-    """
-    for row in high_risk.iter_rows(named=True):
-        yield {
-            "deduplication_id": f"{day}/{row['transaction_id']}",
-            "alert_priority": row["alert_priority"],
-            "transaction_id": row["transaction_id"],
-            "customer_id": masked(row["customer_id"]),
-            "merchant": row["merchant"],
-            "amount": row["cents"] / 100,
-            "timestamp": row["timestamp"].isoformat(),
-            "fraud_score": row["fraud_score"],
-            "expected_loss": row["expected_loss"],
-            "reasons": row["reasons"],
-            "model_version": row["model_version"],
-        }
 
 
 def _archive(channels: Channels, scores: pl.DataFrame, day: date, execution: str) -> int:
@@ -79,7 +92,13 @@ def _archive(channels: Channels, scores: pl.DataFrame, day: date, execution: str
 
 
 def _report(
-    channels: Channels, scores: pl.DataFrame, alerts: pl.DataFrame, day: date, threshold: float, review_budget: int
+    channels: Channels,
+    scores: pl.DataFrame,
+    alerts: pl.DataFrame,
+    shifts: pl.DataFrame,
+    day: date,
+    threshold: float,
+    review_budget: int,
 ) -> DailyReport:
     transactions = channels.read("transactions", TRANSACTIONS)
     rejected = channels.read("rejected", REJECTED) if channels.has("rejected") else pl.DataFrame(schema=dict(REJECTED))
@@ -96,7 +115,7 @@ def _report(
         review_threshold=review_threshold(scores, review_budget),
         review_budget=review_budget,
         past=past_days(channels, day, threshold),
-        drift=_drift(channels),
+        drift=shifts,
     )
 
 
@@ -105,34 +124,3 @@ def _drift(channels: Channels) -> pl.DataFrame:
     names = list(histograms)
     features = channels.read("features", {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32)})
     return drift(features.select(names), histograms)
-
-
-def past_days(channels: Channels, day: date, threshold: float) -> pl.DataFrame:
-    """What became of earlier days' alerts: day, scored, alerts, labelled, confirmed; the oldest first."""
-    schema = dict.fromkeys(("scored", "alerts", "labelled", "confirmed"), pl.Int64)
-    if not channels.has("past"):
-        return pl.DataFrame(schema={"day": pl.Date, **schema})
-    known = channels.read("labels", LABELS).select("transaction_id", "is_fraud")
-    days = [day - timedelta(days=back) for back in range(PAST_DAYS, 0, -1)]
-    folder = channels.folder("past", only=[f"date={past}" for past in days])
-    rows = [
-        _past_day(past, _read_day(path), known, threshold)
-        for past in days
-        if (path := folder / f"date={past}").is_dir()
-    ]
-    return pl.DataFrame(rows, schema={"day": pl.Date, **schema})
-
-
-def _read_day(folder: Path) -> pl.DataFrame:
-    return pl.concat([scan_table(path, SCORES, "past") for path in sorted(folder.glob("*.parquet"))]).collect()
-
-
-def _past_day(day: date, scores: pl.DataFrame, known: pl.DataFrame, threshold: float) -> dict[str, Any]:
-    alerts = scores.filter(pl.col("fraud_score") > threshold).join(known, on="transaction_id", how="left")
-    return {
-        "day": day,
-        "scored": scores.height,
-        "alerts": alerts.height,
-        "labelled": alerts.get_column("is_fraud").count(),
-        "confirmed": alerts.get_column("is_fraud").sum(),
-    }

@@ -33,6 +33,15 @@ def drift(features: pl.DataFrame, histograms: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(rows).sort([above, "feature"], descending=[True, False])
 
 
+def furthest(shifts: pl.DataFrame) -> float:
+    """The largest index of ``drift`` among features that are further off than usual; 0 where none is.
+
+    Above PSI_SHIFTED exactly where the verdict on some feature is "shifted".
+    """
+    above = shifts.filter(pl.col("psi") > pl.col("usual")).get_column("psi")
+    return float(above.max() or 0.0)  # type: ignore[arg-type]
+
+
 def verdict(measured: float, usual: float) -> str:
     """What a stability index means, in a word: stable, watch or shifted."""
     if measured <= max(PSI_WATCH, usual):

@@ -1,7 +1,8 @@
-"""Scores every transaction of the day, in process or over HTTP."""
+"""Scores every transaction of the day, in process, over HTTP or through a SageMaker endpoint."""
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
 
@@ -22,16 +23,24 @@ def run(
     as_of: date,  # every stage is told the day
     endpoint: str,
     batch: int,
+    max_rejected: float,
 ) -> Summary:
-    """Write ``scores``, in the order of the features."""
+    """Write ``scores``, in the order of the features; rows that an endpoint refused stand in its refused.jsonl."""
     contract = channels.read_json("features", "contract.json")
     names: list[str] = contract["features"]
     table = channels.read("features", {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32)})
     rows = table.select(names).to_numpy().astype(np.float32, order="C", copy=False)
     ids = table.get_column("transaction_id")
-    scores = client.score(endpoint, ids, rows, batch) if endpoint else risk.score(_model(channels, contract), ids, rows)
-    channels.write("scores", scores)
-    return summarise(scores)
+    if not endpoint:
+        scored = client.Scored(risk.score(_model(channels, contract), ids, rows), [])
+    else:
+        scored = client.score(endpoint, ids, rows, batch, max_refused=max_rejected)
+    channels.write("scores", scored.scores)
+    refused = [row._asdict() for row in scored.refused]
+    if refused:
+        lines = "".join(f"{json.dumps(row)}\n" for row in refused)
+        (channels.output("scores") / "refused.jsonl").write_text(lines)
+    return {**summarise(scored.scores), "refused": refused[:20], "refused_count": len(refused)}
 
 
 def _model(channels: Channels, contract: dict[str, Any]) -> Model:

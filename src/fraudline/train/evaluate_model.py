@@ -13,12 +13,14 @@ from sklearn.metrics import brier_score_loss, precision_recall_fscore_support, r
 from fraudline.channel import Channels
 from fraudline.contract import difference
 from fraudline.errors import InputError
-from fraudline.stage import Summary
+from fraudline.stage import WATCHED, Summary
 from fraudline.train import gate
 from fraudline.train.artifact import champion_of
 from fraudline.train.metrics import CardRanking, average_precision
 from fraudline.train.model import Model, load
 from fraudline.train.tables import FeatureTable, read_features
+
+WATCHES = ("accuracy", "recall", "average_precision", f"card_precision_at_{gate.CARDS}")
 
 
 def run(
@@ -65,6 +67,7 @@ def run(
             {name: asdict(value) for name, value in comparison.items()} if isinstance(comparison, dict) else comparison
         ),
         "record_count": len(test.labels),
+        WATCHED: {name: metrics[name] for name in WATCHES},
         "exit_message": f"deploy_recommended={str(verdict.deploy).lower()}: {'; '.join(verdict.reasons)}",
     }
 

@@ -1,0 +1,105 @@
+"""A DynamoDB table of scores, which also remembers what was sent and who is at work on a day.
+
+Three kinds of item, by their key: a transaction's id, its score; ``sent/ID``, that a message or a case went out;
+``claim/DAY``, that a runner works on the day. A sparse index may be made of ``flagged_day`` and ``fraud_score``,
+which only scores above LOW have: an index of all of a day would put its writes on one partition.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from fraudline import dynamodb
+from fraudline.days import midnight
+from fraudline.errors import InputError, TemporaryError
+
+# No Lambda function runs longer, so nothing that such a runner does outlives its claim.
+CLAIM_MINUTES = 15
+
+
+class ScoreTable:
+    """The table as one day sees it.
+
+    Args:
+        location: dynamodb://NAME.
+        day: whose scores these are.
+        retention_days: how long after the day its items stay.
+
+    Raises:
+        InputError: the location is no such address.
+    """
+
+    def __init__(self, location: str, day: date, retention_days: int) -> None:
+        if not dynamodb.is_uri(location):
+            raise InputError(f"--table: expected dynamodb://NAME, got '{location}'")
+        self._table, self._day = location.removeprefix(dynamodb.SCHEME), day
+        self._expires = _seconds(midnight(day) + timedelta(days=retention_days))
+
+    @contextmanager
+    def claimed(self, now: datetime) -> Iterator[None]:
+        """Work on the day as the only one, until the claim expires.
+
+        Raises:
+            TemporaryError: another runner has claimed the day.
+        """
+        key, owner = f"claim/{self._day}", {"S": secrets.token_hex(16)}
+        until = _seconds(now + timedelta(minutes=CLAIM_MINUTES))
+        item = {"key": {"S": key}, "claimed_by": owner, "claimed_until": until, "expires_at": self._expires}
+        free = "attribute_not_exists(#key) OR claimed_until <= :now"
+        if not dynamodb.put_if(self._table, item, free, {":now": _seconds(now)}):
+            raise TemporaryError(
+                f"another runner has claimed {self._day} in table '{self._table}'; if it is no longer alive, its claim "
+                f"ends at most {CLAIM_MINUTES} minutes after it began: run the stage again then"
+            )
+        try:
+            yield
+        finally:
+            dynamodb.delete_if(self._table, key, "claimed_by = :owner", {":owner": owner})
+
+    def put(self, scores: pl.DataFrame) -> int:
+        """Store scores (schema SCORES), each under its transaction's id; returns how many."""
+        return dynamodb.put(self._table, map(self._item, scores.iter_rows(named=True)))
+
+    def sent(self, ids: Iterable[str]) -> set[str]:
+        """Those of some ids that are marked as sent."""
+        items = dynamodb.get(self._table, [f"sent/{id_}" for id_ in ids])
+        return {item["key"]["S"].removeprefix("sent/") for item in items}
+
+    def mark_sent(self, id_: str) -> None:
+        """Remember that a message or a case went out."""
+        item = {"key": {"S": f"sent/{id_}"}, "day": {"S": str(self._day)}, "expires_at": self._expires}
+        dynamodb.put(self._table, [item])
+
+    def _item(self, row: dict[str, Any]) -> dynamodb.Item:
+        item = {
+            "key": {"S": row["transaction_id"]},
+            "day": {"S": str(self._day)},
+            "expires_at": self._expires,
+            "risk_level": {"S": row["risk_level"]},
+            "model_version": {"S": row["model_version"]},
+            **{name: _number(row[name]) for name in ("fraud_score", "confidence", "margin")},
+        }
+        if row["risk_level"] != "LOW":
+            item["flagged_day"] = item["day"]
+        if row["reasons"]:
+            item["reasons"] = {"L": [_reason(reason) for reason in row["reasons"]]}
+        return item
+
+
+def _reason(reason: dict[str, Any]) -> dynamodb.Item:
+    numbers = {name: _number(reason[name]) for name in ("value", "contribution")}
+    return {"M": {"feature": {"S": reason["feature"]}, **numbers}}
+
+
+def _number(value: float | None) -> dict[str, Any]:
+    return {"NULL": True} if value is None else {"N": repr(value)}
+
+
+def _seconds(instant: datetime) -> dict[str, str]:
+    return {"N": str(int(instant.timestamp()))}

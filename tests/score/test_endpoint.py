@@ -1,0 +1,326 @@
+"""A model on a SageMaker endpoint, over HTTP against moto with the joints of tests/hosting.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import polars as pl
+import pytest
+
+from fraudline.errors import InputError, TemporaryError
+from fraudline.score import client, deploy_model, endpoint, risk
+from fraudline.train.artifact import probes
+from fraudline.train.model import Model
+from tests.artifacts import ROWS, write_artifact
+from tests.hosting import Hosting, hosting
+from tests.killing import Killed, killed_after
+from tests.running import run_stage
+
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/fraudline/score@sha256:1"
+ROLE = "arn:aws:iam::123456789012:role/fraud-model"
+OLD, NEW = "v2026-02-01", "v2026-02-08"
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("artifacts")
+    return {version: write_artifact(root / version, version, least) for version, least in ((OLD, 1), (NEW, 0))}
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosting]:
+    with hosting(tmp_path_factory.mktemp("hosting")) as joints:
+        yield joints
+
+
+@pytest.fixture
+def sagemaker(
+    joined: Hosting, artifacts: dict[str, Path], aws: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hosting]:
+    """SageMaker with nothing in it; deploying's own server of this machine is not started for every run."""
+    boto3.client("s3").create_bucket(Bucket="models")
+    monkeypatch.setattr(endpoint, "POLL", 0)
+
+    @contextmanager
+    def running(folder: Path) -> Iterator[str]:
+        version = json.loads((folder / "manifest.json").read_text())["model_version"]
+        if version not in joined.addresses:
+            joined.addresses[version] = joined.servers.enter_context(serving(folder))
+        yield joined.addresses[version]
+
+    serving = deploy_model._serving
+    monkeypatch.setattr(deploy_model, "_serving", running)
+    yield joined
+    joined.does_not_start.clear()
+    joined.operations.clear()
+    joined.answer = lambda _model, answer: answer
+    for held in ("endpoints", "endpoint_configs", "_models"):
+        getattr(joined.backend, held).clear()
+
+
+def deploy(artifacts: dict[str, Path], version: str, root: Path, name: str = "fraud", **texts: Any) -> dict[str, Any]:
+    evaluation = root / "evaluation" / version
+    evaluation.mkdir(parents=True, exist_ok=True)
+    verdict = {"model_version": version, "deploy_recommended": True, "reasons": []}
+    (evaluation / "verdict.json").write_text(json.dumps(verdict))
+    outputs = {channel: root / channel for channel in ("deployment", "champion", "summary")}
+    return run_stage(
+        "deploy-model",
+        {"model": artifacts[version], "evaluation": evaluation},
+        outputs | {"models": f"s3://models/{root.name}/{version}/"},
+        as_of=version[1:],
+        **{"endpoint": name, "serving_image": IMAGE, "role": ROLE, "now": "2026-02-08T03:00"} | texts,
+    )
+
+
+def champion(root: Path) -> Any:
+    path = root / "champion" / "current.json"
+    return json.loads(path.read_text())["champion"] if path.is_file() else None
+
+
+def test_a_first_model_is_served_and_is_the_champion(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, model: Model
+):
+    summary = deploy(artifacts, OLD, tmp_path)
+    assert (summary["status"], summary["instance_type"], summary["model_version"]) == ("InService", "ml.m5.large", OLD)
+    assert summary["endpoint_arn"] == "arn:aws:sagemaker:us-east-1:123456789012:endpoint/fraud"
+    assert sagemaker.state("fraud") == ("InService", champion(tmp_path)["endpoint_configuration"])
+    ids = pl.Series([str(number) for number in range(len(ROWS))])
+    served = client.score("sagemaker://fraud", ids, ROWS, batch=100)
+    assert served.scores.equals(risk.score(model, ids, ROWS))
+
+
+def test_what_was_asked_for_is_what_sagemaker_gets(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+    deploy(
+        artifacts,
+        OLD,
+        tmp_path,
+        subnets="subnet-1",
+        security_groups="sg-1",
+        kms_key="arn:aws:kms:us-east-1:123456789012:key/k",
+        serving_instance="ml.c5.xlarge",
+        serving_instances=2,
+    )
+    configuration = boto3.client("sagemaker").describe_endpoint_config(EndpointConfigName=sagemaker.state("fraud")[1])
+    (variant,) = configuration["ProductionVariants"]
+    assert (variant["InstanceType"], variant["InitialInstanceCount"]) == ("ml.c5.xlarge", 2)
+    assert configuration["KmsKeyId"].endswith("key/k")
+    made = boto3.client("sagemaker").describe_model(ModelName=variant["ModelName"])
+    assert made["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    assert made["ExecutionRoleArn"] == ROLE
+    assert made["PrimaryContainer"]["Image"] == IMAGE
+    assert made["PrimaryContainer"]["ModelDataUrl"] == f"s3://models/{tmp_path.name}/{OLD}/model.tar.gz"
+
+
+def test_a_rerun_changes_nothing(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+    first = deploy(artifacts, OLD, tmp_path)
+    made = set(sagemaker.backend._models), set(sagemaker.backend.endpoint_configs)
+    assert deploy(artifacts, OLD, tmp_path) == first
+    assert sagemaker.operations == ["create"]
+    assert (set(sagemaker.backend._models), set(sagemaker.backend.endpoint_configs)) == made
+
+
+def test_a_next_model_takes_the_place_of_the_one_before(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+    deploy(artifacts, OLD, tmp_path)
+    deploy(artifacts, NEW, tmp_path)
+    assert sagemaker.operations == ["create", "update"]
+    assert champion(tmp_path)["model_version"] == NEW
+    rows, expected = probes(artifacts[NEW])
+    served = client.score("sagemaker://fraud", pl.Series(["t"] * len(rows)), rows, batch=100).scores
+    assert np.allclose(served.get_column("fraud_score"), expected, atol=1e-5)
+
+
+def spoiled(version: str) -> Any:
+    """Another score than the model's, as a wrong library in the image would give."""
+
+    def answer(name: str, answered: tuple[int, str]) -> tuple[int, str]:
+        if version not in name:
+            return answered
+        content = json.loads(answered[1])
+        content["predictions"][0]["fraud_score"] += 0.01
+        return 200, json.dumps(content)
+
+    return answer
+
+
+def test_a_model_that_answers_otherwise_gives_way_to_the_one_before(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
+):
+    deploy(artifacts, OLD, tmp_path)
+    before = champion(tmp_path)
+    sagemaker.answer = spoiled(NEW)
+    with pytest.raises(InputError, match=r"does not serve v2026-02-08: the smoke test failed.*differs by 0.01.*again"):
+        deploy(artifacts, NEW, tmp_path)
+    assert champion(tmp_path) == before
+    assert sagemaker.state("fraud") == ("InService", before["endpoint_configuration"])
+
+
+def test_an_endpoint_that_was_not_there_before_is_deleted_when_its_model_fails(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
+):
+    sagemaker.answer = spoiled(OLD)
+    with pytest.raises(InputError, match="there was none before, and it is deleted"):
+        deploy(artifacts, OLD, tmp_path)
+    assert sagemaker.state("fraud") is None
+    assert champion(tmp_path) is None
+
+
+def test_a_container_that_does_not_start_is_told_with_sagemakers_reason(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
+):
+    sagemaker.does_not_start["bad"] = "The container did not pass the ping health check"
+    with pytest.raises(InputError, match=r"did not pass the ping health check; the endpoint's log.*is deleted"):
+        deploy(artifacts, OLD, tmp_path, serving_image="bad")
+    assert sagemaker.state("fraud") is None
+    deploy(artifacts, OLD, tmp_path)
+    with pytest.raises(InputError, match=r"did not pass the ping health check.*is InService"):
+        deploy(artifacts, NEW, tmp_path, serving_image="bad")
+    assert sagemaker.state("fraud") == ("InService", champion(tmp_path)["endpoint_configuration"])
+
+
+def test_a_machine_that_is_not_to_be_had_now_may_be_had_later(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
+):
+    sagemaker.does_not_start[IMAGE] = "Unable to provision requested ML compute capacity"
+    with pytest.raises(TemporaryError, match="run the stage again later"):
+        deploy(artifacts, OLD, tmp_path)
+    sagemaker.does_not_start.clear()
+    assert deploy(artifacts, OLD, tmp_path)["status"] == "InService"
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
+def test_killed_after_any_call_a_rerun_ends_equal(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, good: bool
+):
+    """Also where the run that knew what was served before is dead, and the new model is the wrong one."""
+    expected = NEW if good else OLD
+    for calls in range(100):
+        root, name = tmp_path / str(calls), f"fraud-{calls}"
+        sagemaker.answer = lambda _model, answer: answer
+        deploy(artifacts, OLD, root, name)
+        if not good:
+            sagemaker.answer = spoiled(NEW)
+        finished = False
+        try:
+            with killed_after(calls):
+                deploy(artifacts, NEW, root, name)
+            finished = True
+        except (Killed, InputError) as ended:
+            finished = isinstance(ended, InputError)
+        try:
+            deploy(artifacts, NEW, root, name)
+        except InputError:
+            assert not good
+        assert champion(root)["model_version"] == expected
+        assert sagemaker.state(name) == ("InService", champion(root)["endpoint_configuration"])
+        if finished:
+            break
+    assert calls > 12
+
+
+def test_what_an_endpoint_could_not_be_made_of_is_refused_before_anything_is_published(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
+):
+    for texts, says in (
+        ({"serving_image": ""}, "--serving-image is missing"),
+        ({"role": ""}, "--role is missing"),
+        ({"subnets": "subnet-1"}, "go together"),
+    ):
+        with pytest.raises(InputError, match=says):
+            deploy(artifacts, OLD, tmp_path, **texts)
+    assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="models", Prefix=tmp_path.name)
+
+
+def rows_with_broken(*broken: int) -> tuple[pl.Series, np.ndarray]:
+    rows = ROWS[:250].copy()
+    rows[list(broken)] = np.inf  # which no request can hold as a number
+    return pl.Series([f"t{number}" for number in range(len(rows))]), rows
+
+
+def test_one_broken_row_of_a_batch_is_lost_alone_and_with_its_reason(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, model: Model
+):
+    deploy(artifacts, OLD, tmp_path)
+    ids, rows = rows_with_broken(17, 18, 120)
+    scored = client.score("sagemaker://fraud", ids, rows, batch=100, max_refused=0.05)
+    assert [row.transaction_id for row in scored.refused] == ["t17", "t18", "t120"]
+    assert all("not JSON" in row.reason for row in scored.refused)
+    kept = np.isfinite(rows).all(axis=1)
+    assert scored.scores.equals(risk.score(model, ids.filter(pl.Series(kept)), rows[kept]))
+
+
+def test_an_endpoint_that_refuses_too_many_rows_is_wrong_for_them(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
+):
+    """Such as one of another feature contract: to find that out must not take a request for every row."""
+    deploy(artifacts, OLD, tmp_path)
+    asked: list[str] = []
+    sagemaker.answer = lambda model, answer: (asked.append(model), answer)[1]
+    with pytest.raises(
+        InputError, match=r"refused 13 of 250 rows or more.*expected 3 features, got 2.*5.0% are allowed"
+    ):
+        client.score("sagemaker://fraud", pl.Series(["t"] * 250), ROWS[:250, :2], batch=100, max_refused=0.05)
+    assert len(asked) < 40
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_container_that_fails_now_and_then_is_asked_again(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, status: int
+):
+    deploy(artifacts, OLD, tmp_path)
+    failures = [(status, "busy")] * 2
+    sagemaker.answer = lambda _model, answer: failures.pop() if failures else answer
+    assert client.score("sagemaker://fraud", pl.Series(["t"]), ROWS[:1], batch=100).scores.height == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(429, "ModelNotReadyException"), (400, "ThrottlingException"), (503, "ServiceUnavailable")]
+)
+def test_sagemaker_that_is_not_ready_is_asked_again(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, status: int, code: str
+):
+    deploy(artifacts, OLD, tmp_path)
+    sagemaker.refusals += [(status, code)] * 2
+    assert client.score("sagemaker://fraud", pl.Series(["t"]), ROWS[:1], batch=100).scores.height == 1
+    assert not sagemaker.refusals
+
+
+def test_one_that_goes_on_failing_may_be_tried_later(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    deploy(artifacts, OLD, tmp_path)
+    monkeypatch.setattr(client, "TRIES", 2)
+    sagemaker.answer = lambda _model, _answer: (500, "out of memory")
+    with pytest.raises(TemporaryError, match="failed with status 500: out of memory; run the stage again"):
+        client.score("sagemaker://fraud", pl.Series(["t"]), ROWS[:1], batch=100)
+
+
+def test_an_endpoint_that_is_not_there_is_told_by_its_name(sagemaker: Hosting):
+    with pytest.raises(InputError, match=r"sagemaker://nowhere.*not found.*check its name, region and status"):
+        client.score("sagemaker://nowhere", pl.Series(["t"]), ROWS[:1], batch=100)
+
+
+def test_a_day_is_scored_by_the_endpoint_as_in_process(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+    deploy(artifacts, OLD, tmp_path)
+    names = ["amount", "velocity_1h", "hour_of_day"]
+    ids, rows = rows_with_broken(17)
+    keys = {"transaction_id": ids, "customer_id": "c", "timestamp": pl.datetime(2026, 2, 7, time_zone="UTC")}
+    table = pl.DataFrame(rows, schema=names).with_columns(**{"transaction_id": ids, "customer_id": pl.lit("c")})
+    table = table.with_columns(timestamp=keys["timestamp"].cast(pl.Datetime("us", "UTC")))
+    (tmp_path / "features").mkdir()
+    table.write_parquet(tmp_path / "features/part-0.parquet")
+    (tmp_path / "features/contract.json").write_text(json.dumps({"features": names, "contract": "abc"}))
+    outputs = {name: tmp_path / name for name in ("scores", "summary")}
+    summary = run_stage(
+        "fraud-scoring", {"features": tmp_path / "features"}, outputs, as_of="2026-02-08", endpoint="sagemaker://fraud"
+    )
+    assert (summary["record_count"], summary["refused_count"]) == (249, 1)
+    assert summary["refused"][0]["transaction_id"] == "t17"
+    (told,) = (tmp_path / "scores/refused.jsonl").read_text().splitlines()
+    assert json.loads(told) == summary["refused"][0]
