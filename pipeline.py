@@ -125,6 +125,17 @@ class Site:
         """The tags as a request has them, or under the names that a class of the SDK wants."""
         return [{key: name, value: text} for name, text in self.tags.items()] or None
 
+    def endpoint(self, image: str) -> dict[str, list[str]]:
+        """The parameters of deploy-model that say where its endpoint runs: as the jobs do."""
+        return {
+            "serving_image": [image],
+            "role": [self.role],
+            "kms_key": [self.kms_key] if self.kms_key else [],
+            "subnets": list(self.subnets),
+            "security_groups": list(self.security_groups),
+            "network_isolation": ["true"] if self.isolated else [],
+        }
+
     def network(self, wired: Wired) -> dict[str, Any]:
         """A job's network; one that is told addresses has to reach S3, others may be cut off from all."""
         return {
@@ -378,6 +389,9 @@ class Definition:
         One that has no plain default is left out, unless the settings give it one.
         """
         name = _name(parameter)
+        known = self.site.endpoint(self.images["score"]) if "Endpoint" in dict(self.settings) else {}
+        if parameter.name in known:
+            return known[parameter.name]
         given = [value for key, value in self.settings if key == name]
         if parameter is EXECUTION:
             return [_joined(*self.dated(self.execution.id))]

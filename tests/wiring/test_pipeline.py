@@ -317,6 +317,20 @@ def test_a_site_of_its_own_is_that_of_every_job(workflow: str):
             assert request["ProcessingOutputConfig"]["KmsKeyId"] == "a-key"
 
 
+def test_an_endpoint_runs_where_the_jobs_run():
+    """Named once: a model in another network, or under another key, than the jobs would be a surprise."""
+    arguments = "--kms-key a-key --subnet subnet-1 --security-group sg-1 --set endpoint=fraud-detection-model-v1"
+    ended = defined.run("definition", "--workflow", "deployment", "--role", "arn:aws:iam::1:role/r", *arguments.split())
+    (step,) = json.loads(ended.stdout)["Steps"]
+    words = step["Arguments"]["AppSpecification"]["ContainerArguments"]
+    told = {word: words[at + 1] for at, word in enumerate(words) if str(word).startswith("--")}
+    assert told["--endpoint"] == {"Get": "Parameters.Endpoint"}
+    assert told["--serving-image"] == "fraudline/score:dev"
+    assert [told[name] for name in ("--role", "--kms-key", "--subnets", "--security-groups")] == [
+        "arn:aws:iam::1:role/r", "a-key", "subnet-1", "sg-1",
+    ]  # fmt: skip
+
+
 def test_settings_become_the_parameters_defaults_and_unknown_ones_are_refused():
     ended = defined.run(
         "definition", "--workflow", "daily", "--set", "Root=s3://ours", "--set", "threshold=0.7",
