@@ -23,6 +23,8 @@ PIPELINE := .venv-pipeline/.set-up
 BENCH := .venv-bench/.set-up
 # So has Spark, with a Java to run it.
 SPARK := .venv-spark/.set-up
+# AWS's own emulator of Lambda, which ships inside of a wheel that is not installed.
+EMULATOR := .venv/bin/aws-lambda-rie
 COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 # $(call lock,EXTRA,FILE,FILES BELOW): what a layer below holds, no layer above installs again.
 lock = $(COMPILE) --extra $(1) -o containers/$(2) --only-binary :all: --no-emit-package fraudline \
@@ -59,12 +61,18 @@ spark-setup: $(SPARK) ## make .venv-spark, in which the Spark engine and the Glu
 	$(UV) pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
 	@touch $@
 
+$(EMULATOR): $(UV) requirements-emulator.txt
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d .venv/emulator \
+		-r requirements-emulator.txt
+	$(BIN)/python -m zipfile -e .venv/emulator/aws_sam_cli-*.whl .venv/emulator
+	install .venv/emulator/samcli/local/rapid/aws-lambda-rie-x86_64 $@ && rm -r .venv/emulator
+
 .PHONY: run
 run: $(SETUP) $(if $(filter docker,$(RUNNER)),images) ## train, deploy here and score a day [DATA=folder] [RUNNER=docker]
 	$(BIN)/fraudline demo --in $(RUNNER) --version $(VERSION) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
-test: $(SETUP) $(PIPELINE) $(SPARK) ## every test; those of the images need a Docker engine, those of publishing docker-registry
+test: $(SETUP) $(PIPELINE) $(SPARK) $(EMULATOR) ## every test; those of the images need a Docker engine, those of publishing docker-registry
 	@without=; why=; \
 	if ! docker version >/dev/null 2>&1; then \
 		without='and not docker'; why='a Docker engine: the tests of the images. Start one, or: make engine'; \

@@ -156,5 +156,12 @@ class Execution:
     def _place(self, place: Place) -> str:
         if isinstance(place, Output):
             return f"{self.prefix(STAGES[place.stage])}{place.channel}/"
-        day = self.as_of - timedelta(days=1)
-        return place.template.format(as_of=self.as_of, day=day, contract=contract())
+        return dated(place.template, self.as_of)
+
+
+def dated(template: str, as_of: date) -> str:
+    """An address as of a day: ``{as_of}``, ``{day}`` and ``{contract}`` are replaced by what they stand for."""
+    meant = {"as_of": as_of, "day": as_of - timedelta(days=1), "contract": contract()}
+    for name, value in meant.items():
+        template = template.replace(f"{{{name}}}", str(value))
+    return template
