@@ -44,14 +44,12 @@ def function(stage: str) -> Iterator[str]:
         pytest.fail("AWS's Lambda emulator is missing: make .venv/bin/aws-lambda-rie")
     port, inner = free_port(), free_port()
     environment = [f"--env={name}" for name in os.environ if name.startswith("AWS_")]
+    run = ["docker", "run", "-d", "--network", "host", "--read-only", "--tmpfs", "/tmp", *environment]
+    run += ["-v", f"{EMULATOR}:/rie:ro", "--entrypoint", "/rie", jobs.image(stage)]
+    emulated = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
+    emulated += ["--runtime-api-address", f"127.0.0.1:{inner}"]
     started = subprocess.run(
-        ["docker", "run", "-d", "--network", "host", "--read-only", "--tmpfs", "/tmp", *environment]  # noqa: S108
-        + ["-v", f"{EMULATOR}:/rie:ro", "--entrypoint", "/rie", jobs.image(stage)]
-        + ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
-        + ["--runtime-api-address", f"127.0.0.1:{inner}", "fraudline", "lambda", stage],
-        check=True,
-        capture_output=True,
-        text=True,
+        [*run, *emulated, "fraudline", "lambda", stage], check=True, capture_output=True, text=True
     )
     try:
         yield f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
