@@ -25,6 +25,7 @@ BENCH := .venv-bench/.set-up
 SPARK := .venv-spark/.set-up
 # AWS's own emulator of Lambda, which ships inside of a wheel that is not installed.
 EMULATOR := .venv/bin/aws-lambda-rie
+ASL_VALIDATOR := asl-validator@4.0.0
 COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 # $(call lock,EXTRA,FILE,FILES BELOW): what a layer below holds, no layer above installs again.
 lock = $(COMPILE) --extra $(1) -o containers/$(2) --only-binary :all: --no-emit-package fraudline \
@@ -85,7 +86,7 @@ test: $(SETUP) $(PIPELINE) $(SPARK) $(EMULATOR) ## every test; those of the imag
 	if [ -n "$$why" ]; then echo "Not run, for want of $$why"; fi
 
 .PHONY: lint
-lint: $(SETUP) ## style, types, the direction of imports, scripts
+lint: $(SETUP) ## style, types, the direction of imports, scripts, the stack
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -94,6 +95,10 @@ lint: $(SETUP) ## style, types, the direction of imports, scripts
 	$(BIN)/hadolint containers/*/Dockerfile
 	$(BIN)/zizmor --quiet --offline --no-progress .github/workflows
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/cfn-lint glue/*.yaml
+	@if command -v npm >/dev/null; then set -x; for machine in glue/state_machines/*.asl.json; do \
+		npm exec --yes --package=$(ASL_VALIDATOR) -- asl-validator --silent --json-path $$machine; done; \
+	else echo "Not run, for want of npm: asl-validator over glue/state_machines"; fi
 
 .PHONY: images
 images: ## build the four stage images

@@ -77,17 +77,22 @@ def session() -> Any:
 
 
 def _given(stage: Stage, arguments: Sequence[str]) -> dict[str, Any]:
-    """Places and parameters by name: each has an option of its own, as a Glue job's arguments are a map."""
-    options = [f"--input-{channel.name}" for channel in stage.reads]
-    options += [f"--output-{name}" for name in (*(channel.name for channel in stage.writes), SUMMARY)]
-    options += [parameter.option for parameter in stage.parameters]
+    """Places and parameters by name."""
+    known = options(stage)
     if find_spec("awsglue"):
         resolve = import_module("awsglue.utils").getResolvedOptions  # which knows Glue's own, and takes all as required
-        given = resolve(["", *arguments], [option[2:] for option in options if option in arguments])
+        given = resolve(["", *arguments], [option[2:] for option in known if option in arguments])
     else:
         parser = argparse.ArgumentParser(description=stage.says, allow_abbrev=False)
-        for option in options:
+        for option in known:
             parser.add_argument(option)
         given = vars(parser.parse_args(arguments))
-    known = {option[2:].replace("-", "_") for option in options}
-    return {name: value for name, value in given.items() if name in known and value is not None}
+    names = {option[2:].replace("-", "_") for option in known}
+    return {name: value for name, value in given.items() if name in names and value is not None}
+
+
+def options(stage: Stage) -> list[str]:
+    """What a stage's Glue job takes: its arguments are a map, so each channel has an option of its own."""
+    places = [f"--input-{channel.name}" for channel in stage.reads]
+    places += [f"--output-{name}" for name in (*(channel.name for channel in stage.writes), SUMMARY)]
+    return places + [parameter.option for parameter in stage.parameters]
