@@ -108,6 +108,16 @@ images: ## build the four stage images
 publish: ## push the images that were built and tested as VERSION [REGISTRY=prefix/] [VERSION=1.2.3]
 	@.ci/publish '$(REGISTRY)' '$(VERSION)'
 
+.PHONY: deploy
+deploy: $(SETUP) ## deploy glue/stack.yaml with the images that were published [ARGS='--dry-run --set PARAMETER=VALUE']
+	rm -f dist/fraudline-*.whl
+	$(UV) build --quiet --wheel --out-dir dist
+	$(BIN)/python glue/deploy.py deploy $(ARGS)
+
+.PHONY: destroy
+destroy: $(SETUP) ## delete that stack; what is kept, its buckets, tables and key, stays [ARGS=--dry-run]
+	$(BIN)/python glue/deploy.py destroy $(ARGS)
+
 .PHONY: bench
 bench: $(SETUP) ## both workflows measured: seconds, CPU and memory a stage, and the quality [DATA=folder]
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA)) $(ARGS)
