@@ -70,7 +70,10 @@ def handle(stage: Stage, event: Mapping[str, Any], _context: object = None) -> A
     log.set_up()  # the runtime interface has its own way of logging
     with tempfile.TemporaryDirectory(prefix="ml-") as root:  # below /tmp, the one place that may be written
         os.environ[opt_ml.ROOT_VARIABLE] = root
-        ended = attempt(stage, lambda: _given(event))
+        try:
+            ended = attempt(stage, lambda: _given(event))
+        finally:
+            del os.environ[opt_ml.ROOT_VARIABLE]
     if ended.code in (INPUT_IS_WRONG, OURS):
         raise (InputRejected if ended.code == INPUT_IS_WRONG else StageFailed)(ended.words)
     return {
