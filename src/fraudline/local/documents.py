@@ -1,4 +1,4 @@
-"""What is written from the code: what each image's stages take, what each feature is, and the state machines."""
+"""What is written from the code: the images' READMEs, the features, the state machines, and what a month costs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from fraudline.features.definitions import FEATURES, contract
 from fraudline.hosts import opt_ml
 from fraudline.hosts.metrics import DIMENSION, NAMESPACE
+from fraudline.local import cost
 from fraudline.local.state_machines import state_machines
 from fraudline.stage import REQUIRED, Channel, Parameter, Stage
 from fraudline.stages import STAGES
@@ -25,7 +26,7 @@ def documents(repository: Path) -> dict[Path, str]:
     pages = {Path("containers", image, "README.md"): _image(image) for image in IMAGES}
     machines = {MACHINES / f"{name}.asl.json": _json(content) for name, content in state_machines().items()}
     features = _features(json.loads((repository / ABLATION).read_text()))
-    return {**pages, **machines, Path("docs", "features.md"): features}
+    return {**pages, **machines, Path("docs", "features.md"): features, Path("docs", "cost.md"): cost.page()}
 
 
 def write(repository: Path) -> None:
