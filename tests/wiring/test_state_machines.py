@@ -186,7 +186,7 @@ def request(name: str, step: Step) -> dict[str, Any]:
     task = aws.tasks(machine)
     state = task.get(step.stage.step) or task[f"{step.stage.step} job"]
     told = machine["States"].get("Told", {}).get("Result")
-    given = {"as_of": str(AS_OF), "told": told, "TrainModel": {"model": TRAINED}}
+    given = {"as_of": str(AS_OF), "told": told, "TrainModel": {"job": {"model": TRAINED}}}
     resolved: dict[str, Any] = aws.resolved(state["Parameters"], given)
     return resolved
 

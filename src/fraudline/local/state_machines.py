@@ -80,7 +80,8 @@ def _daily_express() -> dict[str, Any]:
         "AsOf": {
             "Comment": "The pipe brings one message; the day is the schedule's own, so a late redelivery does it too.",
             "Type": "Pass",
-            "Parameters": {"as_of.$": "States.ArrayGetItem(States.StringSplit($[0].scheduled, 'T'), 0)"},
+            "InputPath": "$[0]",
+            "Parameters": {"as_of.$": "States.ArrayGetItem(States.StringSplit($.scheduled, 'T'), 0)"},
         },
         **{step.stage.step: _invocation(step) for step in WORKFLOWS["daily"]},
     }
@@ -148,7 +149,7 @@ def _standard(workflow: str, says: str) -> dict[str, Any]:
         "Failed": _fail("$.error.Error", "$.error.Cause"),
     }
     if "Gate" in states:
-        told = {"Error": "Refused", "Cause.$": "$.EvaluateModel.exit_message"}
+        told = {"Error": "Refused", "Cause.$": "$.EvaluateModel.job.exit_message"}
         states["Refused"] = {
             "Comment": "Nothing failed: the champion stays, for the reasons that the gate gives.",
             "Type": "Pass",
@@ -207,7 +208,7 @@ def _gate(gated: str) -> State:
     return {
         "Comment": "The verdict is how the evaluation's last words begin; its reasons follow.",
         "Type": "Choice",
-        "Choices": [{"Variable": "$.EvaluateModel.exit_message", "StringMatches": VERDICT, "Next": gated}],
+        "Choices": [{"Variable": "$.EvaluateModel.job.exit_message", "StringMatches": VERDICT, "Next": gated}],
         "Default": "Refused",
     }
 
@@ -258,6 +259,7 @@ def _job(workflow: str, step: Step) -> State:
         f"{name} job": {
             "Type": "Task",
             **job,
+            "ResultSelector": _kept(stage, job),
             "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": f"{name} ended"}],
             "End": True,
         },
@@ -275,7 +277,7 @@ def _job(workflow: str, step: Step) -> State:
         "Comment": stage.says,
         "Type": "Parallel",
         "Branches": [{"StartAt": f"{name} job", "States": inner}],
-        "ResultSelector": {key: f"$[0].{path}" for key, path in _kept(stage, job).items()},
+        "ResultSelector": {"job.$": "$[0]"},
         "ResultPath": f"$.{name}",
         "Retry": [{**_again(60), "MaxDelaySeconds": 1800}],
         "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "TellFailed"}],
@@ -289,10 +291,11 @@ def _on_glue(workflow: str, step: Step) -> bool:
 def _kept(stage: Stage, job: State) -> dict[str, str]:
     """What of a job's description later states read: never all of it, which may be 256 KiB."""
     if stage.host == "training":
-        return {"model.$": "ModelArtifacts.S3ModelArtifacts"}
+        return {"model.$": "$.ModelArtifacts.S3ModelArtifacts"}
     if "glue" in job["Resource"]:
-        return {"job.$": "Id"}
-    return {"job.$": "ProcessingJobArn"} | ({"exit_message.$": "ExitMessage"} if stage.name == "evaluate-model" else {})
+        return {"id.$": "$.Id"}
+    said = {"exit_message.$": "$.ExitMessage"} if stage.name == "evaluate-model" else {}
+    return {"arn.$": "$.ProcessingJobArn", **said}
 
 
 def _glue(workflow: str, step: Step) -> State:
@@ -457,5 +460,5 @@ def _full(places: dict[str, str]) -> dict[str, str]:
 def _uri(place: str, key: str = "S3Uri") -> dict[str, str]:
     """Where SageMaker itself reads or writes, so that the machine has to fill the day in."""
     if place.endswith("/Model/model/") and key == "S3Uri":  # below it Training adds the job's name
-        return {f"{key}.$": "$.TrainModel.model"}
+        return {f"{key}.$": "$.TrainModel.job.model"}
     return {f"{key}.$": f"States.Format('{place.replace('{as_of}', '{}')}', $.as_of)"}
