@@ -23,6 +23,9 @@ PIPELINE := .venv-pipeline/.set-up
 BENCH := .venv-bench/.set-up
 # So has Spark, with a Java to run it.
 SPARK := .venv-spark/.set-up
+# AWS's own emulator of Lambda, which ships inside of a wheel that is not installed.
+EMULATOR := .venv/bin/aws-lambda-rie
+ASL_VALIDATOR := asl-validator@4.0.0
 COMPILE := $(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml
 # $(call lock,EXTRA,FILE,FILES BELOW): what a layer below holds, no layer above installs again.
 lock = $(COMPILE) --extra $(1) -o containers/$(2) --only-binary :all: --no-emit-package fraudline \
@@ -59,12 +62,18 @@ spark-setup: $(SPARK) ## make .venv-spark, in which the Spark engine and the Glu
 	$(UV) pip install --quiet --python .venv-$*/bin/python --no-deps --editable .
 	@touch $@
 
+$(EMULATOR): $(UV) requirements-emulator.txt
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d .venv/emulator \
+		-r requirements-emulator.txt
+	$(BIN)/python -m zipfile -e .venv/emulator/aws_sam_cli-*.whl .venv/emulator
+	install .venv/emulator/samcli/local/rapid/aws-lambda-rie-x86_64 $@ && rm -r .venv/emulator
+
 .PHONY: run
 run: $(SETUP) $(if $(filter docker,$(RUNNER)),images) ## train, deploy here and score a day [DATA=folder] [RUNNER=docker]
 	$(BIN)/fraudline demo --in $(RUNNER) --version $(VERSION) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: test
-test: $(SETUP) $(PIPELINE) $(SPARK) ## every test; those of the images need a Docker engine, those of publishing docker-registry
+test: $(SETUP) $(PIPELINE) $(SPARK) $(EMULATOR) ## every test; those of the images need a Docker engine, those of publishing docker-registry
 	@without=; why=; \
 	if ! docker version >/dev/null 2>&1; then \
 		without='and not docker'; why='a Docker engine: the tests of the images. Start one, or: make engine'; \
@@ -77,7 +86,7 @@ test: $(SETUP) $(PIPELINE) $(SPARK) ## every test; those of the images need a Do
 	if [ -n "$$why" ]; then echo "Not run, for want of $$why"; fi
 
 .PHONY: lint
-lint: $(SETUP) ## style, types, the direction of imports, scripts
+lint: $(SETUP) ## style, types, the direction of imports, scripts, the stack
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -86,6 +95,10 @@ lint: $(SETUP) ## style, types, the direction of imports, scripts
 	$(BIN)/hadolint containers/*/Dockerfile
 	$(BIN)/zizmor --quiet --offline --no-progress .github/workflows
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/cfn-lint glue/*.yaml
+	@if command -v npm >/dev/null; then set -x; for machine in glue/state_machines/*.asl.json; do \
+		npm exec --yes --package=$(ASL_VALIDATOR) -- asl-validator --silent --json-path $$machine; done; \
+	else echo "Not run, for want of npm: asl-validator over glue/state_machines"; fi
 
 .PHONY: images
 images: ## build the four stage images
@@ -94,6 +107,16 @@ images: ## build the four stage images
 .PHONY: publish
 publish: ## push the images that were built and tested as VERSION [REGISTRY=prefix/] [VERSION=1.2.3]
 	@.ci/publish '$(REGISTRY)' '$(VERSION)'
+
+.PHONY: deploy
+deploy: $(SETUP) ## deploy glue/stack.yaml with the images that were published [ARGS='--dry-run --set PARAMETER=VALUE']
+	rm -f dist/fraudline-*.whl
+	$(UV) build --quiet --wheel --out-dir dist
+	$(BIN)/python glue/deploy.py deploy $(ARGS)
+
+.PHONY: destroy
+destroy: $(SETUP) ## delete that stack; what is kept, its buckets, tables and key, stays [ARGS=--dry-run]
+	$(BIN)/python glue/deploy.py destroy $(ARGS)
 
 .PHONY: bench
 bench: $(SETUP) ## both workflows measured: seconds, CPU and memory a stage, and the quality [DATA=folder]

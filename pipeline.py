@@ -274,7 +274,7 @@ class Definition:
                 continue
             uri = [self.written(place)] if isinstance(place, Output) else self.address(addresses[channel.name])
             # SageMaker copies a prefix whole, of which a stage may need some days, and fails where there is nothing.
-            if isinstance(place, Output) and channel.required:
+            if step.mounts(channel):
                 wired.inputs[channel.name] = uri[0]
             else:
                 wired.told += ["--input", _joined(f"{channel.name}=", *uri)]

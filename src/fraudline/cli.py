@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from fraudline import __version__
 from fraudline.errors import InputError
-from fraudline.hosts import log
+from fraudline.hosts import aws_lambda, log
 from fraudline.hosts.run import INPUT_IS_WRONG, Parser, run
 from fraudline.local import commands
 from fraudline.stages import STAGES
@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for stage in STAGES.values():
         subparsers.add_parser(stage.name, help=f"{stage.says} (image {stage.image})", add_help=False)
+    function = subparsers.add_parser("lambda", help="Answer events as a Lambda function that runs a stage.")
+    function.add_argument("stage", choices=[name for name, stage in STAGES.items() if stage.host != "hosting"])
+    function.set_defaults(command=lambda options: aws_lambda.serve(STAGES[options.stage]))
     commands.add(subparsers)
     return parser
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from fraudline.features.definitions import contract
-from fraudline.stage import Stage
+from fraudline.stage import SUMMARY, Channel, Stage
 from fraudline.stages import STAGES
 
 
@@ -51,6 +51,10 @@ class Step:
     stage: Stage
     reads: Mapping[str, Place]
     writes: Mapping[str, Address] = field(default_factory=dict)
+
+    def mounts(self, channel: Channel) -> bool:
+        """Whether SageMaker may copy a channel in whole: this execution wrote it, and it is never empty."""
+        return isinstance(self.reads[channel.name], Output) and channel.required
 
 
 TRAINING = (
@@ -141,20 +145,42 @@ class Execution:
 
     def inputs(self, step: Step) -> dict[str, str]:
         """The channels that a step reads, relative to the root."""
-        return {name: self._place(place) for name, place in step.reads.items()}
+        return {name: dated(place, self.as_of) for name, place in inputs(self.workflow, step).items()}
 
     def outputs(self, step: Step) -> dict[str, str]:
         """The channels that a step writes, relative to the root, and ``summary``."""
-        own = {channel.name: Output(step.stage.name, channel.name) for channel in step.stage.writes}
-        places: dict[str, Place] = {**own, **step.writes}
-        return {**{name: self._place(place) for name, place in places.items()}, "summary": self.prefix(step.stage)}
+        return {name: dated(place, self.as_of) for name, place in outputs(self.workflow, step).items()}
 
     def prefix(self, stage: Stage) -> str:
         """Where a stage's own outputs lie."""
-        return f"executions/{self.id}/{stage.prefix}/"
+        return dated(_prefix(self.workflow, stage), self.as_of)
 
-    def _place(self, place: Place) -> str:
-        if isinstance(place, Output):
-            return f"{self.prefix(STAGES[place.stage])}{place.channel}/"
-        day = self.as_of - timedelta(days=1)
-        return place.template.format(as_of=self.as_of, day=day, contract=contract())
+
+def inputs(workflow: str, step: Step) -> dict[str, str]:
+    """The channels that a step reads, relative to the root, for ``dated`` to make them a day's."""
+    return {name: _template(workflow, place) for name, place in step.reads.items()}
+
+
+def outputs(workflow: str, step: Step) -> dict[str, str]:
+    """The channels that a step writes and ``summary``, likewise."""
+    own = {channel.name: Output(step.stage.name, channel.name) for channel in step.stage.writes}
+    places: dict[str, Place] = {**own, **step.writes}
+    return {**{name: _template(workflow, at) for name, at in places.items()}, SUMMARY: _prefix(workflow, step.stage)}
+
+
+def dated(template: str, as_of: date) -> str:
+    """An address as of a day: ``{as_of}``, ``{day}`` and ``{contract}`` are replaced by what they stand for."""
+    meant = {"as_of": as_of, "day": as_of - timedelta(days=1), "contract": contract()}
+    for name, value in meant.items():
+        template = template.replace(f"{{{name}}}", str(value))
+    return template
+
+
+def _template(workflow: str, place: Place) -> str:
+    if isinstance(place, Output):
+        return f"{_prefix(workflow, STAGES[place.stage])}{place.channel}/"
+    return place.template
+
+
+def _prefix(workflow: str, stage: Stage) -> str:
+    return f"executions/{workflow}-{{as_of}}/{stage.prefix}/"

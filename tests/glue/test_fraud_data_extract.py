@@ -139,7 +139,7 @@ def test_what_is_wrong_with_a_delivery_is_told_in_the_images_words(case: str, tm
         run_stage("data-extraction", inputs, places(tmp_path), as_of=AS_OF)
     with pytest.raises(SystemExit) as glue:
         run_job("fraud_data_extract", inputs, places(tmp_path), as_of=AS_OF)
-    assert str(glue.value).replace("string", "String") == str(image.value)
+    assert str(glue.value).replace("string", "String") == f"InputRejected: {image.value}"
 
 
 def test_a_format_that_spark_does_not_read_here_is_refused_and_named(tmp_path: Path):

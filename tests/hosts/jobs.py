@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudline.hosts import opt_ml
+from fraudline.hosts.run import REFUSED
 from fraudline.stages import STAGES
 
 VERSION = os.environ.get("VERSION", "dev")
@@ -31,9 +32,9 @@ class Ended:
 
     @property
     def message(self) -> str:
-        """What the host shows: of Processing the message, of Training the failure."""
+        """What the host shows, of Processing the message, of Training the failure; without the word for machines."""
         paths = [self.ml / "output" / name for name in ("message", "failure")]
-        return "".join(path.read_text() for path in paths if path.is_file())
+        return "".join(path.read_text() for path in paths if path.is_file()).removeprefix(REFUSED)
 
     def summary(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.ml / "processing/output/summary/summary.json").read_text())

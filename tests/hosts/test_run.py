@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fraudline.errors import InputError
+from fraudline.features.definitions import contract
 from fraudline.hosts import opt_ml, parameters
 from fraudline.hosts.run import parser, run
 from fraudline.stage import REQUIRED
@@ -36,14 +37,14 @@ def test_wrong_input_ends_with_2_and_its_message_is_where_processing_looks(root:
     ended = fraudline("data-extraction", "--as-of", "2026-02-01", root=root)
     assert ended.returncode == 2
     message = (root / "output" / "message").read_text()
-    assert message.startswith("channel 'raw': nothing at")
-    assert json.loads(ended.stderr.splitlines()[-1])["message"] == message
+    assert message.startswith("InputRejected: channel 'raw': nothing at")
+    assert "InputRejected: " + json.loads(ended.stderr.splitlines()[-1])["message"] == message
 
 
 def test_wrong_input_of_a_training_is_where_training_looks_and_an_earlier_cause_is_kept(root: Path):
     assert fraudline("train", "--as-of", "2026-02-01", root=root).returncode == 2
     failure = root / "output" / "failure"
-    assert failure.read_text().startswith("channel 'train': nothing at")
+    assert failure.read_text().startswith("InputRejected: channel 'train': nothing at")
     failure.write_text("the first cause")
     assert fraudline("train", "--as-of", "2026-02-01", root=root).returncode == 2
     assert failure.read_text() == "the first cause"
@@ -135,3 +136,10 @@ def test_a_stop_is_obeyed_at_once_and_never_swallowed(tmp_path: Path):
             continue
     process.stdout.close()
     assert process.returncode in (143, -signal.SIGTERM)
+
+
+def test_a_place_may_be_written_for_any_day(root: Path):
+    """So that a state machine, which can't reckon with dates, names the history before the day by the stage's own."""
+    ended = fraudline("etl", "--as-of", "2026-02-01", "--input", "raw=/no/{day}/{as_of}/{contract}/x", root=root)
+    assert ended.returncode == 2
+    assert f"nothing at '/no/2026-01-31/2026-02-01/{contract()}/x'" in (root / "output" / "message").read_text()

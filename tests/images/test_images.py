@@ -174,7 +174,7 @@ def test_wrong_input_ends_with_2_and_leaves_the_message_outside(tmp_path: Path):
     run = ["docker", "run", "--rm", "-v", f"{tmp_path}:/opt/ml", jobs.tagged("etl"), "etl", "--as-of", "2026-01-10"]
     ended = subprocess.run(run, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert (tmp_path / "output" / "message").read_text().startswith("channel 'raw': nothing at '/opt/ml/processing")
+    assert (tmp_path / "output" / "message").read_text().startswith("InputRejected: channel 'raw': nothing")
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)

@@ -12,8 +12,10 @@ from typing import Any
 
 from fraudline.errors import InputError
 from fraudline.hosts import log, metrics, parameters
+from fraudline.hosts.run import REFUSED
 from fraudline.stage import SUMMARY, Stage, Summary
 from fraudline.stages import STAGES
+from fraudline.workflow import dated
 
 _log = logging.getLogger(__name__)
 
@@ -48,13 +50,16 @@ def run(name: str, arguments: Sequence[str]) -> Summary:
             for kind in ("input_", "output_")
         }
         values = parameters.parse(stage, given)
+        inputs, outputs = (
+            {name: dated(place, values["as_of"]) for name, place in places[kind].items()} for kind in places
+        )
         module = import_module(f"fraudline.{stage.image}.{name.replace('-', '_')}_on_spark")
-        with Channels(stage, places["input_"], places["output_"]) as channels:
+        with Channels(stage, inputs, outputs) as channels:
             summary: Summary = module.run(session(), channels, **values)
             channels.commit(summary, replace=values.get("replace", False))
         _log.info("%s finished", stage.name, extra={"fields": metrics.embedded(stage, summary)})
     except InputError as error:
-        raise SystemExit(str(error)) from error
+        raise SystemExit(f"{REFUSED}{error}") from error
     return summary
 
 
@@ -72,25 +77,22 @@ def session() -> Any:
 
 
 def _given(stage: Stage, arguments: Sequence[str]) -> dict[str, Any]:
-    """Places and parameters by name: each has an option of its own, as a Glue job's arguments are a map.
-
-    What may be given several times holds commas between its values.
-    """
-    options = [f"--input-{channel.name}" for channel in stage.reads]
-    options += [f"--output-{name}" for name in (*(channel.name for channel in stage.writes), SUMMARY)]
-    options += [parameter.option for parameter in stage.parameters]
+    """Places and parameters by name."""
+    known = options(stage)
     if find_spec("awsglue"):
         resolve = import_module("awsglue.utils").getResolvedOptions  # which knows Glue's own, and takes all as required
-        given = resolve(["", *arguments], [option[2:] for option in options if option in arguments])
+        given = resolve(["", *arguments], [option[2:] for option in known if option in arguments])
     else:
         parser = argparse.ArgumentParser(description=stage.says, allow_abbrev=False)
-        for option in options:
+        for option in known:
             parser.add_argument(option)
         given = vars(parser.parse_args(arguments))
-    known = {option[2:].replace("-", "_") for option in options}
-    many = {parameter.name for parameter in stage.parameters if parameter.many}
-    return {
-        name: value.split(",") if name in many else value
-        for name, value in given.items()
-        if name in known and value is not None
-    }
+    names = {option[2:].replace("-", "_") for option in known}
+    return {name: value for name, value in given.items() if name in names and value is not None}
+
+
+def options(stage: Stage) -> list[str]:
+    """What a stage's Glue job takes: its arguments are a map, so each channel has an option of its own."""
+    places = [f"--input-{channel.name}" for channel in stage.reads]
+    places += [f"--output-{name}" for name in (*(channel.name for channel in stage.writes), SUMMARY)]
+    return places + [parameter.option for parameter in stage.parameters]

@@ -28,8 +28,9 @@ def _value(parameter: Parameter, text: str | Sequence[str] | None) -> Any:
         if parameter.default is REQUIRED:
             raise InputError(f"{parameter.option} is missing: {parameter.says} ({parameter.unit})")
         return datetime.now(UTC) if parameter.name == "now" else parameter.default
-    if parameter.many:
-        return tuple(_parsed(parameter, item) for item in ([text] if isinstance(text, str) else text))
+    if parameter.many:  # some hosts pass a map of texts, so that commas stand between the values of one
+        texts = [text] if isinstance(text, str) else text
+        return tuple(_parsed(parameter, item) for given in texts for item in str(given).split(",") if item)
     return _parsed(parameter, str(text))
 
 

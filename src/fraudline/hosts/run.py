@@ -7,16 +7,32 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from fraudline.errors import InputError, TemporaryError
 from fraudline.hosts import faults, log, metrics, opt_ml, parameters
 from fraudline.stage import REQUIRED, SUMMARY, Channel, Parameter, Stage, Summary
+from fraudline.workflow import dated
 
 _log = logging.getLogger(__name__)
 
 DONE, OURS, INPUT_IS_WRONG = 0, 1, 2
+
+
+# The word before the last words of a stage that refuses its input, by which an orchestrator knows not to try again.
+REFUSED = "InputRejected: "
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a stage ended: its exit code and last words; where it was done its summary, and where its outputs are."""
+
+    code: int
+    words: str
+    summary: Summary = field(default_factory=dict)
+    outputs: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(stage: Stage, arguments: Sequence[str]) -> int:
@@ -25,38 +41,49 @@ def run(stage: Stage, arguments: Sequence[str]) -> int:
     Exit code 0: done; 2: the input or a parameter is wrong; 1: the same again may do, or it is a fault of ours;
     another: the stage's own verdict.
     """
+    ended = attempt(stage, lambda: vars(parser(stage).parse_args(arguments)))
+    failed = ended.code in (OURS, INPUT_IS_WRONG)
+    opt_ml.leave_message(stage, REFUSED * (ended.code == INPUT_IS_WRONG) + ended.words, failed=failed)
+    return ended.code
+
+
+def attempt(stage: Stage, given: Callable[[], Mapping[str, Any]]) -> Ended:
+    """Run a stage to its end, whatever that is; errors are logged, and told in words that hold nobody's data.
+
+    Args:
+        stage: what to run.
+        given: its parameters' texts by name, and ``input`` and ``output``, pairs of a channel and a place.
+    """
     started = time.monotonic()
     # Idle threads of a forest sleep rather than spin: on a busy machine spinning made training three times as slow.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        summary = _run(stage, parser(stage).parse_args(arguments))
+        summary, outputs = _run(stage, given())
     except InputError as error:
         _log.error("%s", error)  # a user's error has no stack to show
-        opt_ml.leave_message(stage, str(error), failed=True)
-        return INPUT_IS_WRONG
+        return Ended(INPUT_IS_WRONG, str(error))
     except TemporaryError as error:
         _log.error("%s", error)
-        opt_ml.leave_message(stage, str(error), failed=True)
-        return OURS
+        return Ended(OURS, str(error))
     except Exception as error:
         _log.exception("%s failed", stage.name)
-        opt_ml.leave_message(stage, f"{log.described(error)}; the log has the stack", failed=True)
-        return OURS
-    opt_ml.leave_message(stage, str(summary.get("exit_message", "")), failed=False)
+        return Ended(OURS, f"{log.described(error)}; the log has the stack")
     _log.info("%s finished", stage.name, extra={"fields": _measured(stage, summary, started)})
-    return int(summary.get("exit_code", DONE))
+    return Ended(int(summary.get("exit_code", DONE)), str(summary.get("exit_message", "")), summary, outputs)
 
 
-def _run(stage: Stage, options: argparse.Namespace) -> Summary:
+def _run(stage: Stage, options: Mapping[str, Any]) -> tuple[Summary, dict[str, str]]:
     from fraudline.channel import Channels  # noqa: PLC0415 - polars takes longer than --help may
 
     outputs: dict[str, str] = {}
     try:
-        given = {name: value for name, value in vars(options).items() if value is not None}
+        given = {name: value for name, value in options.items() if value is not None}
         opt_ml.check(stage)
         inputs = opt_ml.inputs(stage) | _places("--input", given, stage.reads)
         outputs = opt_ml.outputs(stage) | _places("--output", given, (*stage.writes, Channel(SUMMARY, "")))
         values = parameters.parse(stage, opt_ml.hyperparameters(stage) | given)
+        if as_of := values.get("as_of"):
+            inputs, outputs = ({name: dated(places[name], as_of) for name in places} for places in (inputs, outputs))
         with Channels(stage, inputs, outputs, opt_ml.checkpoints(stage)) as channels:
             summary = stage.run(channels, **values)
             channels.commit(summary, replace=values.get("replace", False))
@@ -64,7 +91,7 @@ def _run(stage: Stage, options: argparse.Namespace) -> Summary:
         if explanation := faults.explain(error, outputs):
             raise explanation from error
         raise
-    return summary
+    return summary, outputs
 
 
 def _places(option: str, given: dict[str, Any], channels: Sequence[Channel]) -> dict[str, str]:
@@ -108,7 +135,7 @@ def parser(stage: Stage) -> argparse.ArgumentParser:
             action="append",
             type=_place,
             metavar="CHANNEL=PLACE",
-            help=f"folder or s3:// prefix of a channel {what}",
+            help=f"folder or s3:// prefix of a channel {what}, {{as_of}}, {{day}} and {{contract}} filled in",
         )
     for parameter in stage.parameters:
         unit = f" ({parameter.unit})" if parameter.unit else ""

@@ -45,6 +45,10 @@ def add(subparsers: Any) -> None:
     for name in ("days", "customers", "merchants", "seed"):
         simulate.add_argument(f"--{name}", type=int, default=SAMPLE[name], help=f"[{SAMPLE[name]}]")
     simulate.set_defaults(command=_simulate)
+    cost = subparsers.add_parser("cost", help="Reckon what a month costs on AWS.")
+    cost.add_argument("--transactions", type=int, default=50_000, help="a day [%(default)s]")
+    cost.add_argument("--endpoint", action="store_true", help="with an endpoint that is always on")
+    cost.set_defaults(command=_cost)
     docs = subparsers.add_parser("docs", help="Write the generated documents of a checkout anew.")
     docs.add_argument("repository", type=Path, nargs="?", default=Path(), help="the checkout [here]")
     docs.set_defaults(command=_docs)
@@ -107,6 +111,14 @@ def _execute(executions: list[Execution], options: argparse.Namespace) -> int:
         finally:
             shown.stop()
         shown.end(summaries, places, execution)
+    return 0
+
+
+def _cost(options: argparse.Namespace) -> int:
+    from fraudline.local.cost import table  # noqa: PLC0415
+
+    for what, dollars in table([options.transactions], endpoint=options.endpoint):
+        print(f"{dollars.strip('*'):>16}  {what.strip('*')}")
     return 0
 
 

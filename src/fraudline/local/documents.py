@@ -1,4 +1,4 @@
-"""The documents that are written from the code: what each image's stages take, and what each feature is."""
+"""What is written from the code: the images' READMEs, the features, the state machines, and what a month costs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from typing import Any
 from fraudline.features.definitions import FEATURES, contract
 from fraudline.hosts import opt_ml
 from fraudline.hosts.metrics import DIMENSION, NAMESPACE
+from fraudline.local import cost
+from fraudline.local.state_machines import state_machines
 from fraudline.stage import REQUIRED, Channel, Parameter, Stage
 from fraudline.stages import STAGES
 
 IMAGES = ("etl", "features", "train", "score")
+MACHINES = Path("glue", "state_machines")
 ABLATION = Path("docs", "ablation.json")  # what benchmarks/ablation.py measured
 
 
 def documents(repository: Path) -> dict[Path, str]:
     """Each generated document's text, by its path in the repository, which holds the measurements that they show."""
     pages = {Path("containers", image, "README.md"): _image(image) for image in IMAGES}
-    return {**pages, Path("docs", "features.md"): _features(json.loads((repository / ABLATION).read_text()))}
+    machines = {MACHINES / f"{name}.asl.json": _json(content) for name, content in state_machines().items()}
+    features = _features(json.loads((repository / ABLATION).read_text()))
+    return {**pages, **machines, Path("docs", "features.md"): features, Path("docs", "cost.md"): cost.page()}
 
 
 def write(repository: Path) -> None:
@@ -29,6 +34,10 @@ def write(repository: Path) -> None:
     for path, text in documents(repository).items():
         (repository / path).parent.mkdir(parents=True, exist_ok=True)
         (repository / path).write_text(text)
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _image(image: str) -> str:
