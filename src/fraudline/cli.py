@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from fraudline import __version__
 from fraudline.errors import InputError
-from fraudline.hosts import aws_lambda, log
+from fraudline.hosts import aws_lambda, log, realtime
 from fraudline.hosts.run import INPUT_IS_WRONG, Parser, run
 from fraudline.local import commands
 from fraudline.stages import STAGES
@@ -40,9 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for stage in STAGES.values():
         subparsers.add_parser(stage.name, help=f"{stage.says} (image {stage.image})", add_help=False)
-    function = subparsers.add_parser("lambda", help="Answer events as a Lambda function that runs a stage.")
-    function.add_argument("stage", choices=[name for name, stage in STAGES.items() if stage.host != "hosting"])
-    function.set_defaults(command=lambda options: aws_lambda.serve(STAGES[options.stage]))
+    handlers = {name: f"{aws_lambda.__name__}.{name}" for name, stage in STAGES.items() if stage.host != "hosting"}
+    handlers |= {name: f"{realtime.__name__}.{handler.__name__}" for name, handler in realtime.FUNCTIONS.items()}
+    function = subparsers.add_parser("lambda", help="Answer events as a Lambda function, of a stage or in real time.")
+    function.add_argument("name", choices=handlers)
+    function.set_defaults(command=lambda options: aws_lambda.serve(handlers[options.name]))
     commands.add(subparsers)
     return parser
 

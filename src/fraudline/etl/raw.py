@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -70,23 +71,53 @@ def days_before(as_of: date, count: int) -> list[date]:
     return [as_of - timedelta(days=back) for back in range(count, 0, -1)]
 
 
+def read_one(given: Mapping[str, Any]) -> pl.LazyFrame:
+    """One raw transaction, as it comes alone, in the columns of ``read_days``; its day is that of its timestamp.
+
+    Args:
+        given: its values by our names, texts or numbers as JSON has them.
+
+    Raises:
+        InputError: a column is unknown, missing, or neither text nor a number.
+    """
+    known = (*REQUIRED, *OPTIONAL)
+    missing = [name for name in REQUIRED if name not in given]
+    if missing or not set(given) <= set(known):
+        raise InputError(
+            f"the transaction has {', '.join(given)}; expected {', '.join(REQUIRED)}, and maybe {', '.join(OPTIONAL)}"
+        )
+    wrong = [name for name, value in given.items() if type(value) not in (str, int, float, type(None))]
+    if wrong:
+        raise InputError(f"the transaction's {', '.join(wrong)} must be text or a number")
+    # As text a number keeps the digits that were sent.
+    texts = {name: [None if value is None else str(value)] for name, value in given.items()}
+    columns = _columns(dict.fromkeys(given, pl.String()), {name: name for name in known}, is_text=True)
+    day = pl.col("timestamp").dt.date().alias("partition")
+    return pl.LazyFrame(texts, schema=dict.fromkeys(given, pl.String)).select(columns).with_columns(day)
+
+
 def _rows(batch: Batch, theirs: Mapping[str, str], folder: Path) -> pl.LazyFrame:
     types = {name: dtype for name in theirs if (dtype := _type(name, theirs[name], batch))}
+    day = pl.col(FILE).str.slice(len(str(folder / "-")) - 1, len("YYYY-MM-DD"))
+    columns = _columns(types, theirs, is_text=batch.is_text)
+    return batch.scan().select(*columns, day.str.to_date("%Y-%m-%d").alias("partition"))
+
+
+def _columns(types: Mapping[str, pl.DataType], theirs: Mapping[str, str], *, is_text: bool) -> list[pl.Expr]:
+    """Raw columns under our names and types; ``types`` has those that are there."""
     places = {name: values.number(pl.col(theirs[name]), types[name]) for name in PLACES if name in types}
     unreadable = [pl.col(theirs[name]).is_not_null() & place.is_null() for name, place in places.items()]
     amount, at = pl.col(theirs["amount"]), pl.col(theirs["timestamp"])
     texts = ("transaction_id", "customer_id", "merchant", "merchant_category")
-    day = pl.col(FILE).str.slice(len(str(folder / "-")) - 1, len("YYYY-MM-DD"))
-    return batch.scan().select(
+    return [
         *((pl.col(theirs[name]) if name in types else pl.lit(None)).cast(pl.String).alias(name) for name in texts),
         values.number(amount, types["amount"]).alias("amount"),
         values.cents(amount, types["amount"]).alias("cents"),
         values.instant(at, types["timestamp"]).alias("timestamp"),
         *(places.get(name, pl.lit(None, pl.Float64)).alias(name) for name in PLACES),
-        day.str.to_date("%Y-%m-%d").alias("partition"),
         # A number of Parquet is one; only text may be none.
-        (pl.any_horizontal(unreadable) if batch.is_text and unreadable else pl.lit(False)).alias("unreadable_place"),
-    )
+        (pl.any_horizontal(unreadable) if is_text and unreadable else pl.lit(False)).alias("unreadable_place"),
+    ]
 
 
 def _type(name: str, theirs: str, batch: Batch) -> pl.DataType | None:

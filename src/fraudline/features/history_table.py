@@ -75,6 +75,15 @@ class HistoryTable:
                     f"before {day}"
                 )
 
+    def check_fresh(self, day: date, most: int) -> None:
+        """Refuse a table whose history ends more than so many days before a day: newer labels would be missing."""
+        before = (self._published() or {}).get("before")
+        if before is None or (day - date.fromisoformat(before)).days > most:
+            raise InputError(
+                f"table '{self._table}' holds the history before {before or 'no day'} for feature contract "
+                f"{definitions.contract()}, too old for {day}; run publish-history with the history before {day}"
+            )
+
     def read(self, transactions: pl.DataFrame) -> History:
         """What the features of some transactions (schema TRANSACTIONS) can see, by strongly consistent reads."""
         customers = transactions.get_column("customer_id").unique()

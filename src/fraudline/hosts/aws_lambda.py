@@ -39,8 +39,11 @@ class StageFailed(Exception):  # noqa: N818
     """A fault of ours, as exit code 1 says elsewhere."""
 
 
-def serve(stage: Stage) -> int:
+def serve(handler: str) -> int:
     """Answer the events of a function until Lambda ends it.
+
+    Args:
+        handler: what answers one, as module.name.
 
     Raises:
         InputError: this is no Lambda function.
@@ -49,7 +52,7 @@ def serve(stage: Stage) -> int:
 
     if RUNTIME_VARIABLE not in os.environ:
         raise InputError(f"{RUNTIME_VARIABLE} is not set: start the image as a Lambda function, or by AWS's emulator")
-    main(["", f"{__name__}.{stage.name}"])
+    main(["", handler])
     return 0
 
 

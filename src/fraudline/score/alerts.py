@@ -69,8 +69,7 @@ def messages_of(alerts: Sequence[Alert], day: date, largest: int = LARGEST_MESSA
     """The URGENT alerts one by one, then the rest in digests of at most so many bytes."""
     for alert in alerts:
         if alert["alert_priority"] == URGENT:
-            subject = f"URGENT fraud alert of {day}, score {alert['fraud_score']:.3f}"
-            yield Message(alert["deduplication_id"], URGENT, subject, json.dumps(alert))
+            yield message_of(alert, day)
     rest = [json.dumps(alert) for alert in alerts if alert["alert_priority"] != URGENT]
     for number, lines in zip(count(1), _digests(rest, largest), strict=False):
         listed = f"[{','.join(lines)}]"
@@ -79,6 +78,12 @@ def messages_of(alerts: Sequence[Alert], day: date, largest: int = LARGEST_MESSA
         head = {"deduplication_id": identifier, "alert_priority": HIGH, "day": str(day), "digest": number}
         body = f'{json.dumps(head)[:-1]}, "count": {len(lines)}, "alerts": {listed}}}'
         yield Message(identifier, HIGH, f"{len(lines)} fraud alerts of {day}, digest {number}", body)
+
+
+def message_of(alert: Alert, day: date) -> Message:
+    """One alert as a message of its own."""
+    subject = f"{alert['alert_priority']} fraud alert of {day}, score {alert['fraud_score']:.3f}"
+    return Message(alert["deduplication_id"], alert["alert_priority"], subject, json.dumps(alert))
 
 
 def cases_of(high_risk: pl.DataFrame, day: date) -> Iterator[Case]:

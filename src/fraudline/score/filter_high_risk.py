@@ -25,14 +25,7 @@ def run(
     joined = scores.join(transactions, on="transaction_id", how="left", maintain_order="left")
     if joined.get_column("customer_id").null_count():
         raise InputError("channel 'scores': has transactions that channel 'transactions' has not; score the same day")
-    expected_loss = pl.col("fraud_score") * (pl.col("cents") / 100)
-    high_risk = (
-        joined.filter(pl.col("fraud_score") > threshold)
-        .sort(["margin", "transaction_id"], descending=[True, False])
-        .with_columns(expected_loss.round(2).alias("expected_loss"))
-        .with_columns(alert_priority(pl.col("expected_loss"), urgent_loss).alias("alert_priority"))
-        .select(*HIGH_RISK)
-    )
+    high_risk = ranked(joined, threshold, urgent_loss)
     channels.write("high_risk", high_risk)
     first = high_risk.head(20).select(
         "transaction_id",
@@ -50,6 +43,18 @@ def run(
         "review_budget": review_budget,
         "review_threshold": review_threshold(scores, review_budget),
     }
+
+
+def ranked(joined: pl.DataFrame, threshold: float, urgent_loss: float) -> pl.DataFrame:
+    """Of scored transactions (schemas SCORES and TRANSACTIONS) those above the threshold (schema HIGH_RISK), ranked."""
+    expected_loss = pl.col("fraud_score") * (pl.col("cents") / 100)
+    return (
+        joined.filter(pl.col("fraud_score") > threshold)
+        .sort(["margin", "transaction_id"], descending=[True, False])
+        .with_columns(expected_loss.round(2).alias("expected_loss"))
+        .with_columns(alert_priority(pl.col("expected_loss"), urgent_loss).alias("alert_priority"))
+        .select(*HIGH_RISK)
+    )
 
 
 def review_threshold(scores: pl.DataFrame, budget: int) -> float | None:

@@ -18,7 +18,7 @@ from fraudline.score.score_table import ScoreTable
 
 def publish(table: ScoreTable, topic: str, messages: Sequence[Message], day: date) -> None:
     """Publish to an SNS topic what was not published yet."""
-    _once(table, {message.id: partial(_publish, topic, message, day) for message in messages})
+    _once(table, {message.id: partial(send, topic, message, day) for message in messages})
 
 
 def open_cases(table: ScoreTable, state_machine: str, cases: Sequence[Case]) -> None:
@@ -34,7 +34,8 @@ def _once(table: ScoreTable, actions: Mapping[str, Callable[[], None]]) -> None:
             table.mark_sent(id_)
 
 
-def _publish(topic: str, message: Message, day: date) -> None:
+def send(topic: str, message: Message, day: date) -> None:
+    """Publish a message to an SNS topic, whether or not it was before."""
     attributes = {"deduplication_id": message.id, "alert_priority": message.priority, "day": str(day)}
     # What a FIFO topic takes is shorter than an id may be, and not any character.
     hashed = hashlib.sha256(message.id.encode()).hexdigest()

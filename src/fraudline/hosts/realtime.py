@@ -1,0 +1,169 @@
+"""One transaction at a time: three Lambda functions, of which a state machine makes the real-time path.
+
+- ``realtime-features``: ``{"transaction": {…}}`` → ``{"features": [25 numbers or null], "contract": NAME}``
+- ``realtime-score``: ``{"transaction": {…}, "features": […], "contract": NAME}`` →
+  ``{"fraud_score": …, "risk_level": …, "model_version": …, "alerted": true or false}``
+- ``realtime-history``: ``{"transaction": {…}}`` → ``{"appended": true or false}``
+
+A transaction has the columns of raw data (docs/data.md), and is read and judged by their rules. Features see what came
+before it; only then does ``realtime-history`` let later ones see it, once. An alert carries the deduplication id that
+the daily run's alert of the same transaction has.
+
+Errors have the names of ``aws_lambda``: InputRejected, which to try again can't mend, and StageFailed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from fraudline.errors import InputError
+from fraudline.hosts import faults, log
+from fraudline.hosts.aws_lambda import Answer, InputRejected, StageFailed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Event = Mapping[str, Any]
+_log = logging.getLogger(__name__)
+
+# The variables of a function's environment.
+HISTORY = "FRAUDLINE_HISTORY"  # dynamodb://TABLE
+CHAMPION = "FRAUDLINE_CHAMPION"  # s3://…/champion/
+TOPIC = "FRAUDLINE_TOPIC"  # ARN of the topic for alerts; none are sent where it is not set
+LABEL_DELAY = "FRAUDLINE_LABEL_DELAY_DAYS"
+THRESHOLD, URGENT_LOSS = "FRAUDLINE_THRESHOLD", "FRAUDLINE_URGENT_LOSS"
+# Later than this the history of yesterday should have been published; labels that came since are not known.
+STALE_DAYS = 2
+
+
+def features(event: Event, _context: object = None) -> Answer:
+    """The features of one transaction from the history table, in the order of the contract.
+
+    Raises:
+        InputRejected: the event or its transaction is wrong.
+        StageFailed: the table holds no history that is of today's contract, or of these days.
+    """
+    from fraudline.features import definitions  # noqa: PLC0415 - each function imports its own image's libraries alone
+    from fraudline.features.history_table import HistoryTable  # noqa: PLC0415
+    from fraudline.features.numpy_engine import features_of  # noqa: PLC0415
+
+    def run() -> Answer:
+        table = transaction_of(event)
+        row = table.row(0, named=True)
+        history = HistoryTable(_told(HISTORY))
+        history.check_fresh(row["timestamp"].date(), STALE_DAYS)
+        values = features_of(row, history.read(table), int(_told(LABEL_DELAY, "7")))
+        return {"features": list(values.values()), "contract": definitions.contract()}
+
+    return _answered(run)
+
+
+def append(event: Event, _context: object = None) -> Answer:
+    """Let later transactions of the customer see this one, once."""
+    from fraudline.features.history_table import HistoryTable  # noqa: PLC0415
+
+    return _answered(lambda: {"appended": HistoryTable(_told(HISTORY)).append(transaction_of(event))})
+
+
+def score(event: Event, _context: object = None) -> Answer:
+    """The champion's score of one transaction's features, and an alert if it is above the threshold."""
+    return _answered(lambda: _score(event))
+
+
+def _score(event: Event) -> Answer:
+    import numpy as np  # noqa: PLC0415
+
+    from fraudline.score import outbox, risk  # noqa: PLC0415
+    from fraudline.score.alerts import alerts_of, message_of  # noqa: PLC0415
+    from fraudline.score.filter_high_risk import ranked  # noqa: PLC0415
+
+    table, model = transaction_of(event), _champion()
+    if event.get("contract") != model.manifest["contract"]:
+        raise InputError(
+            f"the features are of contract {event.get('contract')}, and model {model.version} expects "
+            f"{model.manifest['contract']}; deploy features and model of the same version"
+        )
+    rows = np.array([event["features"]], np.float32)
+    scores = risk.score(model, table.get_column("transaction_id"), rows)
+    high_risk = ranked(
+        scores.join(table, on="transaction_id"), float(_told(THRESHOLD, "0.8")), float(_told(URGENT_LOSS, "200"))
+    )
+    topic, day = os.environ.get(TOPIC, ""), table.get_column("timestamp").dt.date().item()
+    for alert in alerts_of(high_risk, day) if topic else ():
+        outbox.send(topic, message_of(alert, day), day)
+    scored = scores.row(0, named=True)
+    return {
+        "fraud_score": scored["fraud_score"],
+        "risk_level": scored["risk_level"],
+        "model_version": model.version,
+        "alerted": bool(topic and high_risk.height),
+    }
+
+
+def _champion() -> Any:
+    """The champion, loaded anew where the pointer has moved."""
+    from fraudline import s3  # noqa: PLC0415
+    from fraudline.stage import POINTER_FILE  # noqa: PLC0415
+
+    place = _told(CHAMPION)
+    return _loaded(place, s3.read(place, POINTER_FILE) or "")
+
+
+@cache
+def _loaded(place: str, _pointer: str) -> Any:
+    from fraudline.channel import Channels  # noqa: PLC0415
+    from fraudline.stages import STAGES  # noqa: PLC0415
+    from fraudline.train.model import load  # noqa: PLC0415
+
+    _loaded.cache_clear()  # one champion is kept, not all that ever were
+    with Channels(STAGES["serve"], {"model": place}, {}) as channels:
+        return load(channels)
+
+
+def transaction_of(event: Event) -> pl.DataFrame:
+    """The event's transaction, schema TRANSACTIONS, read and judged as a batch reads and judges its rows."""
+    import polars as pl  # noqa: PLC0415
+
+    from fraudline.etl.judge import judge  # noqa: PLC0415
+    from fraudline.etl.raw import read_one  # noqa: PLC0415
+
+    given = event.get("transaction") if isinstance(event, Mapping) else None
+    if not isinstance(given, Mapping):
+        raise InputError('the event must be {"transaction": {…}}, with the columns of raw data')
+    judged = judge(read_one(given), repeated=pl.lit(False))
+    rejected = judged.rejected.collect()
+    if rejected.height:
+        raise InputError(f"the transaction is rejected: {', '.join(rejected.get_column('reasons').item())}")
+    return judged.valid.collect()
+
+
+def _answered(work: Callable[[], Answer]) -> Answer:
+    """An answer, or an error in words that hold nobody's data, under a name that a state machine knows."""
+    log.set_up()  # the runtime interface has its own way of logging
+    try:
+        return work()
+    except Exception as error:
+        known = error if isinstance(error, InputError) else faults.explain(error, {})
+        if known is None:
+            _log.exception("the function failed")
+            raise StageFailed(f"{log.described(error)}; the log has the stack") from None
+        _log.error("%s", known)
+        raise (InputRejected if isinstance(known, InputError) else StageFailed)(str(known)) from None
+
+
+def _told(name: str, default: str | None = None) -> str:
+    value = os.environ.get(name, default)
+    if value is None:
+        raise RuntimeError(f"the function's environment has no {name}")
+    return value
+
+
+FUNCTIONS: Mapping[str, Callable[..., Answer]] = {
+    "realtime-features": features,
+    "realtime-score": score,
+    "realtime-history": append,
+}
