@@ -64,7 +64,7 @@ def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
         realtime.HISTORY: table,
         realtime.CHAMPION: "s3://results/champion/",
         realtime.TOPIC: topic,
-        realtime.THRESHOLD: str(THRESHOLD),
+        "FRAUDLINE_THRESHOLD": str(THRESHOLD),
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fraudline.hosts import realtime
 from fraudline.local.state_machines import SETTINGS
 from fraudline.stages import STAGES
 from fraudline.workflow import LABELS, RAW, WORKFLOWS, Step, inputs, outputs
@@ -193,6 +194,23 @@ def watched() -> dict[str, set[str]]:
     stages = {name: {metric.name for metric in stage.watches} for name, stage in STAGES.items()}
     counted = re.findall(r'"MetricName": "(\w+)"', aws.MACHINES["daily"].read_text())
     return {**stages, "daily": set(counted)}
+
+
+@pytest.mark.parametrize("function", ["RealtimeFeaturesFunction", "RealtimeScoreFunction", "RealtimeHistoryFunction"])
+def test_a_real_time_function_is_told_what_it_asks_its_environment_for(function: str):
+    """What is misspelt would be a default in silence, or a failure with the first transaction."""
+    properties = aws.resources("Lambda::Function")[function]
+    name = properties["ImageConfig"]["Command"][1]
+    given = set(properties["Environment"]["Variables"])
+    asked = {realtime.HISTORY, realtime.CHAMPION, realtime.TOPIC, *realtime.SETTINGS}
+    assert name in realtime.FUNCTIONS
+    assert given <= asked
+    needed = {
+        "realtime-features": {realtime.HISTORY, "FRAUDLINE_LABEL_DELAY_DAYS"},
+        "realtime-score": {realtime.CHAMPION, realtime.TOPIC, "FRAUDLINE_THRESHOLD"},
+        "realtime-history": {realtime.HISTORY},
+    }
+    assert given == needed[name]
 
 
 def test_an_alarm_watches_what_is_measured():

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from fraudline.errors import InputError
 from fraudline.hosts import faults, log
 from fraudline.hosts.aws_lambda import Answer, InputRejected, StageFailed
+from fraudline.stages import STAGES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,8 +35,17 @@ _log = logging.getLogger(__name__)
 HISTORY = "FRAUDLINE_HISTORY"  # dynamodb://TABLE
 CHAMPION = "FRAUDLINE_CHAMPION"  # s3://…/champion/
 TOPIC = "FRAUDLINE_TOPIC"  # ARN of the topic for alerts; none are sent where it is not set
-LABEL_DELAY = "FRAUDLINE_LABEL_DELAY_DAYS"
-THRESHOLD, URGENT_LOSS = "FRAUDLINE_THRESHOLD", "FRAUDLINE_URGENT_LOSS"
+# Parameters of the stages that do the same for a day, with their defaults.
+SETTINGS = {
+    f"FRAUDLINE_{name.upper()}": parameter
+    for stage, name in (
+        ("feature-extraction", "label_delay_days"),
+        ("filter-high-risk", "threshold"),
+        ("filter-high-risk", "urgent_loss"),
+    )
+    for parameter in STAGES[stage].parameters
+    if parameter.name == name
+}
 # Later than this the history of yesterday should have been published; labels that came since are not known.
 STALE_DAYS = 2
 
@@ -56,7 +66,7 @@ def features(event: Event, _context: object = None) -> Answer:
         row = table.row(0, named=True)
         history = HistoryTable(_told(HISTORY))
         history.check_fresh(row["timestamp"].date(), STALE_DAYS)
-        values = features_of(row, history.read(table), int(_told(LABEL_DELAY, "7")))
+        values = features_of(row, history.read(table), _setting("label_delay_days"))
         return {"features": list(values.values()), "contract": definitions.contract()}
 
     return _answered(run)
@@ -89,9 +99,7 @@ def _score(event: Event) -> Answer:
         )
     rows = np.array([event["features"]], np.float32)
     scores = risk.score(model, table.get_column("transaction_id"), rows)
-    high_risk = ranked(
-        scores.join(table, on="transaction_id"), float(_told(THRESHOLD, "0.8")), float(_told(URGENT_LOSS, "200"))
-    )
+    high_risk = ranked(scores.join(table, on="transaction_id"), _setting("threshold"), _setting("urgent_loss"))
     topic, day = os.environ.get(TOPIC, ""), table.get_column("timestamp").dt.date().item()
     for alert in alerts_of(high_risk, day) if topic else ():
         outbox.send(topic, message_of(alert, day), day)
@@ -116,7 +124,6 @@ def _champion() -> Any:
 @cache
 def _loaded(place: str, _pointer: str) -> Any:
     from fraudline.channel import Channels  # noqa: PLC0415
-    from fraudline.stages import STAGES  # noqa: PLC0415
     from fraudline.train.model import load  # noqa: PLC0415
 
     _loaded.cache_clear()  # one champion is kept, not all that ever were
@@ -155,8 +162,13 @@ def _answered(work: Callable[[], Answer]) -> Answer:
         raise (InputRejected if isinstance(known, InputError) else StageFailed)(str(known)) from None
 
 
-def _told(name: str, default: str | None = None) -> str:
-    value = os.environ.get(name, default)
+def _setting(name: str) -> Any:
+    variable = f"FRAUDLINE_{name.upper()}"
+    return SETTINGS[variable].type(os.environ[variable]) if variable in os.environ else SETTINGS[variable].default
+
+
+def _told(name: str) -> str:
+    value = os.environ.get(name)
     if value is None:
         raise RuntimeError(f"the function's environment has no {name}")
     return value
