@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fraudline.channel import MANIFEST_FILE
 from fraudline.hosts import realtime
 from fraudline.local.state_machines import SETTINGS
 from fraudline.stages import STAGES
-from fraudline.workflow import LABELS, RAW, WORKFLOWS, Step, inputs, outputs
+from fraudline.workflow import HISTORY_BEFORE_AS_OF, LABELS, RAW, WORKFLOWS, Step, inputs, outputs
 from tests.wiring import aws
 
 REPOSITORY = Path(__file__).parents[2]
@@ -211,6 +213,22 @@ def test_a_real_time_function_is_told_what_it_asks_its_environment_for(function:
         "realtime-history": {realtime.HISTORY},
     }
     assert given == needed[name]
+
+
+def test_a_published_history_is_loaded_from_where_the_workflows_publish_it():
+    """Its manifest is written last: a history is whole once it is there."""
+    (rule,) = (rule for rule in aws.resources("Events::Rule").values() if "aws.s3" in rule["EventPattern"]["source"])
+    (key,) = rule["EventPattern"]["detail"]["object"]["key"]
+    place = f"{HISTORY_BEFORE_AS_OF.template}{MANIFEST_FILE}"
+    assert fnmatch(place.format(contract="abc", as_of="2026-05-31"), key["wildcard"])
+    words = re.split("[/=]", place)
+    named = aws.machine("publish_history")["States"]["Named"]["Parameters"]
+    assert f"StringSplit($.detail.object.key, '/='), {words.index('{as_of}')})" in named["as_of.$"]
+    history = named["history.$"]
+    assert "'s3://{}/history/{}/before={}/'" in history
+    assert re.findall(r"'/='\), (\d)", history) == [str(words.index(name)) for name in ("{contract}", "{as_of}")]
+    bucket = aws.resources("S3::Bucket")["ResultsBucket"]
+    assert bucket["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"] is True
 
 
 def test_an_alarm_watches_what_is_measured():
