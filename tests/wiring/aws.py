@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -133,6 +134,7 @@ def evaluated(expression: str, given: Mapping[str, Any]) -> Any:
         "ArrayGetItem": lambda values, index: values[index],
         "StringSplit": lambda joined, by: joined.split(by),
         "StringToJson": json.loads,
+        "Base64Decode": lambda encoded: b64decode(encoded).decode(),
         "JsonToString": json.dumps,
         "UUID": lambda: "0a1b2c3d-0000-0000-0000-000000000000",
         "Hash": lambda hashed, _: f"{hash(hashed):064x}",

@@ -60,6 +60,13 @@ def test_a_machine_gets_a_value_for_every_placeholder_and_no_other(name: str):
     assert given == named
 
 
+@each_machine
+def test_no_value_breaks_the_text_that_it_is_filled_into(name: str):
+    """A definition is a text to the stack: a quotation mark in a value would end one of its strings."""
+    for value in aws.made_as(name).get("DefinitionSubstitutions", {}).values():
+        assert "Fn::Base64" in value or '"' not in aws.text(value)
+
+
 def test_the_stack_makes_every_machine_there_is():
     made = aws.resources("StepFunctions::StateMachine").values()
     files = [aws.text(machine["DefinitionS3Location"]["Key"]).rpartition("/")[2] for machine in made]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -167,7 +168,8 @@ def filled(content: Any) -> Any:
     given = {
         "Root": ROOT, "Data": DATA, "LabelDelayDays": "6", "Columns": "merchant=TERMINAL_ID,amount=AMOUNT",
         "Threshold": "0.7", "ReviewBudget": "50", "RetentionDays": "30", "ServingInstances": "2",
-        "Network": '{\\"EnableNetworkIsolation\\": false}', "KeyArn": "arn:aws:kms:us-east-1:123456789012:key/k",
+        "Network": b64encode(b'{"EnableNetworkIsolation": false}').decode(),
+        "KeyArn": "arn:aws:kms:us-east-1:123456789012:key/k",
         "ProcessingInstance": "ml.m5.xlarge", "TrainingInstance": "ml.m5.xlarge",
     }  # fmt: skip
     role = "arn:aws:iam::123456789012:role/"

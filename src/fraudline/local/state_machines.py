@@ -360,7 +360,7 @@ def _processing(workflow: str, step: Step) -> State:
             },
             "ProcessingResources": {"ClusterConfig": _machine("Processing")},
             "StoppingCondition": {"MaxRuntimeInSeconds": JOB_SECONDS},
-            "NetworkConfig.$": "States.StringToJson('${Network}')",
+            "NetworkConfig.$": "States.StringToJson(States.Base64Decode('${Network}'))",
         },
         "TimeoutSeconds": JOB_SECONDS,
         "Retry": [_SAGEMAKER_IS_BUSY],
