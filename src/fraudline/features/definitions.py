@@ -213,6 +213,7 @@ NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 # How much of the past a history must hold: seconds of a customer's transactions, days of an entity's counts.
 CUSTOMER_TAIL = max(feature.window for feature in FEATURES if feature.entity == "customer")
 ENTITY_DAYS = RISK_HISTORY_DAYS
+ENTITY_WINDOWS = sorted({feature.window for feature in FEATURES if feature.entity in ENTITIES})
 
 
 def described() -> dict[str, list[Any]]:

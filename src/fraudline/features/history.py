@@ -179,8 +179,9 @@ def _counts(rows: pl.DataFrame, entity: str) -> pl.DataFrame:
     # Nearly every row is an entity and day of its own, and sorting integers is far cheaper than grouping texts.
     known = rows.select(pl.col(entity).cast(pl.Categorical(pl.Categories.random())), "day").drop_nulls()
     names = known.get_column(entity)
-    keys = names.to_physical().to_numpy() * _DAYS + known.get_column("day").to_numpy()
-    cells, transactions = np.unique(keys, return_counts=True)
+    keys = np.sort(names.to_physical().to_numpy() * _DAYS + known.get_column("day").to_numpy())
+    first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+    cells, transactions = keys[first], np.diff(np.append(first, len(keys)))
     columns = {
         "entity": pl.repeat(entity, len(cells), eager=True),
         "key": pl.Series(cells // _DAYS, dtype=pl.UInt32).cat.to(names.dtype),

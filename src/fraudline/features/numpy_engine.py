@@ -58,12 +58,14 @@ def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[st
     given[customers.order] = np.arange(len(given))
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {
-            feature.name: _COMPILERS[type(feature.aggregate)](sources[feature.entity], feature).astype(np.float32)
+            feature.name: _COMPILERS[type(feature.aggregate)](sources[feature.entity], feature).astype(np.float32)[
+                given
+            ]
             for feature in d.FEATURES
         }
     for values in columns.values():
         values[np.isinf(values)] = np.nan  # x / 0 is no value, as 0 / 0 is
-    return pl.DataFrame(columns, nan_to_null=True)[given]
+    return pl.DataFrame(columns, nan_to_null=True)
 
 
 def features_of(transaction: Mapping[str, Any], history: History, delay: int) -> dict[str, float | None]:
