@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -270,6 +271,38 @@ def test_no_condition_lies_within_another():
         for step in definition(workflow)["Steps"]:
             inner = [*step["Arguments"].get("IfSteps", []), *step["Arguments"].get("ElseSteps", [])]
             assert "Condition" not in {item["Type"] for item in inner}
+
+
+# What AWS's published JSON schema of definitions says of names and of what may stand where; it is older than joins,
+# property files, retries and DependsOn, and would refuse all four, so it is not used whole.
+NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
+INNER = {"Training", "Fail", "Processing", "Transform", "RegisterModel"}
+
+
+@each_workflow
+def test_a_definition_is_made_of_what_the_service_knows(workflow: str):
+    content = definition(workflow)
+    assert content["Version"] == "2020-12-01"
+    assert len(content["Parameters"]) <= 200
+    for parameter in content["Parameters"]:
+        assert NAME.fullmatch(parameter["Name"])
+        assert set(parameter) <= {"Name", "Type", "DefaultValue", "EnumValues"}
+        assert parameter["Type"] == "String"
+    steps = [*content["Steps"]]
+    for step in content["Steps"]:
+        assert step["Type"] in INNER | {"Condition"}
+        inner = [*step["Arguments"].get("IfSteps", []), *step["Arguments"].get("ElseSteps", [])]
+        assert {item["Type"] for item in inner} <= INNER
+        steps += inner
+    names = [step["Name"] for step in steps]
+    assert len(steps) <= 50
+    assert len(set(names)) == len(names)
+    assert all(NAME.fullmatch(name) for name in names)
+    assert {name for step in steps for name in step.get("DependsOn", [])} <= set(names)
+    known = {f"Parameters.{parameter['Name']}" for parameter in content["Parameters"]}
+    for path in re.findall(r"'Get': [\"']([^']+)", repr(content)):
+        kind, _, rest = path.partition(".")
+        assert path in known or kind == "Execution" or (kind == "Steps" and rest.split(".")[0] in names), path
 
 
 @each_step
