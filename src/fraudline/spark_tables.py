@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import polars as pl
 from pyspark.sql import DataFrame, SparkSession
 
@@ -41,11 +45,25 @@ def read(spark: SparkSession, channels: Channels, name: str, schema: Schema) -> 
 
 def brought(channels: Channels, table: DataFrame, schema: Schema) -> pl.DataFrame:
     """A table small enough for one machine, brought here by way of files that all machines reach."""
-    here = channels.scratch("brought")
-    place = channels.destination(SUMMARY)
-    passing = f"{place.rstrip('/')}/passing/" if s3.is_uri(place) else str(here)
-    table.write.parquet(passing, mode="overwrite")
-    if s3.is_uri(place):
-        s3.fetch(passing, here)
-        s3.prune(channels.scratch("nothing"), passing)
-    return pl.concat([scan_table(path, schema, "brought") for path in here.rglob("*.parquet")]).collect()
+    with passing(channels, "brought") as place:
+        table.write.parquet(place, mode="overwrite")
+        here = Path(place)
+        if s3.is_uri(place):
+            here = channels.scratch("fetched")
+            s3.fetch(place, here)
+        return pl.concat([scan_table(path, schema, "brought") for path in here.rglob("*.parquet")]).collect()
+
+
+@contextmanager
+def passing(channels: Channels, name: str) -> Iterator[str]:
+    """An empty folder or prefix that all machines reach, for what passes from one to another; it goes again."""
+    here, place = channels.scratch(name), channels.destination(SUMMARY)
+    if not s3.is_uri(place):
+        yield str(here)
+        return
+    there = f"{place.rstrip('/')}/passing/{name}"
+    s3.prune(here, there)  # a run that was killed leaves some
+    try:
+        yield there
+    finally:
+        s3.prune(here, there)

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from fraudline.errors import InputError
 from fraudline.etl.rules import LABEL_RULES, RAW_RULES
 from tests.etl.deliveries import DAY, GOOD, deliver, write
+from tests.etl.test_files import BROKEN as BROKEN_FILES
 from tests.glue.jobs import run_job
 from tests.running import run_stage
 
@@ -22,8 +23,6 @@ pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
 AS_OF = date(2026, 2, 1)
 NEXT = DAY + timedelta(days=1)
-# What no file of Parquet holds, for there a number is a number.
-TEXT_ONLY = {"unreadable-place", "unreadable-labeled-at"}
 
 ROWS: list[dict[str, Any]] = [
     GOOD | {"transaction_id": f"t{n}", "customer_id": f"c{n % 13}", "amount": n * 1.005, "latitude": n / 7}
@@ -48,6 +47,34 @@ LABELS = [
 LATER = [
     label | {"is_fraud": 1, "labeled_at": label["labeled_at"] + timedelta(n % 3)} for n, label in enumerate(LABELS)
 ]
+# As text has them: zones, quotes, amounts of many digits, what is no number and no instant, lines that are too short.
+CSV = """transaction_id,customer_id,merchant,amount,timestamp,merchant_category,latitude,theirs
+x00,007,m1, 0.285 ,2026-01-10T14:30:05+02:00,0815,1.5,
+x01,007,"m,""1""
+",+3,2026-01-10 12:30:05,"",,x
+x02,8,m2,0.295,2026-01-10T07:30:05.0000001-0500,,-0.0,x
+x03,8,m2,12345678901234567890123456789012345678901234567890,2026-01-10T12:00:00Z,,,
+x04,8,m2,"1,5",yesterday,,north,
+x05,8,m2,nan,0001-01-01T00:00:00Z,,1e400,
+x06,8,m2,1e3,2026-01-10
+x07,8,, 90071992547409.93,2026-01-10T12:00:00Z,,,
+
+,8,m2,1.00,2026-01-10T12:00:00Z,,,
+x08,8,m2,7,2026-01-09T23:59:59.999999Z,,,
+x09,ä 8 ,m2,-0.00,2026-01-10T24:00:00Z,,,
+"""
+JSON = """{"transaction_id": 70, "customer_id": 12345678901234567890, "timestamp": "2026-01-10T12:00", "amount": 12.10}
+{"merchant": 5, "amount": 12.10, "transaction_id": 71, "customer_id": 1, "timestamp": "2026-01-10T12:00:00"}
+{"transaction_id": "y1", "customer_id": "c1", "merchant": "m1", "amount": "0.005", "timestamp": 1768048205}
+{"transaction_id": "y2", "customer_id": "c1", "merchant": null, "amount": 0.1e1, "timestamp": "2026-01-10T12:00:00.5Z"}
+"""
+LABELS_CSV = """transaction_id,is_fraud,labeled_at
+x00,1.0,2026-01-12 01:00:00+05:30
+x01,TRUE,soon
+x02,maybe,
+y1,0,0001-01-01T00:00:00Z
+t7,2,2026-01-12T00:00:00Z
+"""
 BROKEN_LABELS = [
     {"transaction_id": None, "is_fraud": 1, "labeled_at": None},
     {"transaction_id": "t3", "is_fraud": 3, "labeled_at": None},
@@ -82,6 +109,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         table.with_columns(ids, amount.alias("amount")).write_parquet(root / f"raw/{NEXT}/{name}.parquet")
     flags = pl.DataFrame({"transaction_id": numbers + 10_000, "is_fraud": numbers % 50 == 0})
     flags.write_parquet(root / "labeled/flags.parquet")
+    more = {"more.csv.gz": ROWS[5:25], "more.ndjson": ROWS[20:40], "deep/more.jsonl.gz": ROWS[35:50]}
+    for name, rows in more.items():
+        write(root / f"raw/{NEXT}" / name, [row | {"transaction_id": f"0{row['transaction_id']}"} for row in rows])
+    (root / f"raw/{DAY}/text.csv").write_text(CSV)
+    (root / f"raw/{DAY}/text.jsonl").write_text(JSON)
+    (root / f"raw/{DAY}/none.jsonl").touch()
+    (root / "labeled/text.csv").write_text(LABELS_CSV)
+    write(root / "labeled/more.jsonl.gz", LATER[10:20])
     return {"raw": root / "raw", "labels": root / "labeled"}
 
 
@@ -114,10 +149,10 @@ def test_the_dataset_is_the_images_row_for_row_in_the_same_folders(both: tuple[P
 
 
 def test_the_rejected_rows_are_the_images_with_the_same_reasons(both: tuple[Path, Path]):
-    """Both judge by one table of rules, and every rule that Parquet can break is broken here."""
+    """Both judge by one table of rules, and every rule is broken here."""
     image, glue = (pl.concat(pl.read_parquet(file) for file in (root / "rejected").glob("*.parquet")) for root in both)
     met = set(image.get_column("reasons").explode())
-    assert met == {rule.name for rule in (*RAW_RULES, *LABEL_RULES)} - TEXT_ONLY
+    assert met == {rule.name for rule in (*RAW_RULES, *LABEL_RULES)}
     assert glue.schema == image.schema
     assert sorted(map(repr, glue.rows())) == sorted(map(repr, image.rows()))
 
@@ -142,9 +177,13 @@ def test_what_is_wrong_with_a_delivery_is_told_in_the_images_words(case: str, tm
     assert str(glue.value).replace("string", "String") == f"InputRejected: {image.value}"
 
 
-def test_a_format_that_spark_does_not_read_here_is_refused_and_named(tmp_path: Path):
-    """Passed over, a day would look complete."""
-    inputs = deliver(tmp_path, [GOOD])
-    write(tmp_path / f"raw/{DAY}/late.csv", [GOOD])
-    with pytest.raises(SystemExit, match=rf"{DAY}/late.csv is no Parquet"):
+@pytest.mark.parametrize("case", BROKEN_FILES)
+def test_a_file_that_can_not_be_parsed_is_named(case: str, tmp_path: Path):
+    """As the image names it: Spark's own words are a page of Java, and not always of which file."""
+    suffix, breaks, format_ = BROKEN_FILES[case]
+    deliver(tmp_path, ROWS)
+    inputs = deliver(tmp_path, [GOOD | {"theirs": "a column that nobody reads"}], name=f"late.{suffix}")
+    breaks(inputs["raw"] / DAY.isoformat() / f"late.{suffix}")
+    says = rf"channel 'raw': {DAY}/late.{suffix} is not readable {format_} \(.*deliver it"
+    with pytest.raises(SystemExit, match=says):
         run_job("fraud_data_extract", inputs, places(tmp_path), as_of=AS_OF)

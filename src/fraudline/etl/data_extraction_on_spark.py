@@ -1,4 +1,4 @@
-"""Training's first stage on Spark: what data_extraction writes, of Parquet that no one machine holds.
+"""Training's first stage on Spark: what data_extraction writes, of a delivery that no one machine holds.
 
 Rows move between machines once by their id, to meet their copies and their label, and once into folders of customers.
 """
@@ -16,12 +16,12 @@ from fraudline.channel import Channels
 from fraudline.days import DAY, day_number
 from fraudline.etl.data_extraction import FIRST, check_matched, months_before, summary_of
 from fraudline.etl.dataset import folder_count
-from fraudline.etl.deliveries_on_spark import read_days, read_labels
+from fraudline.etl.deliveries_on_spark import broken_files_named, read_days, read_labels
 from fraudline.etl.raw import days_before
 from fraudline.etl.rejected import tolerated
 from fraudline.etl.rules import LABEL_RULES, RAW_RULES, Rule
 from fraudline.schema import DATASET, REJECTED, TRANSACTIONS
-from fraudline.spark_tables import TYPES, brought
+from fraudline.spark_tables import TYPES, brought, passing
 from fraudline.stage import WATCHED, Summary
 
 
@@ -37,7 +37,23 @@ def run(
 ) -> Summary:
     """Write ``dataset`` (schema DATASET, in folders of customers) and ``rejected``."""
     days = days_before(as_of, (as_of - months_before(as_of, months)).days)
-    raw, labels = read_days(spark, channels, days, dict(column)), read_labels(spark, channels)
+    with passing(channels, "text") as place:
+        raw = read_days(spark, channels, days, dict(column), f"{place}/raw")
+        labels = read_labels(spark, channels, f"{place}/labels")
+        with broken_files_named(spark, raw, labels):
+            return _extracted(channels, raw.rows, labels.rows, as_of, days, label_delay_days, max_rejected, sample)
+
+
+def _extracted(
+    channels: Channels,
+    raw: DataFrame,
+    labels: DataFrame,
+    as_of: date,
+    days: Sequence[date],
+    label_delay_days: int,
+    max_rejected: float,
+    sample: float,
+) -> Summary:
     rows, label_rows = raw.count(), labels.count()
     judged = _judged(_settled(raw), RAW_RULES).persist()
     judged_labels = _judged(labels, LABEL_RULES)

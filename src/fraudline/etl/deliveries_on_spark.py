@@ -1,23 +1,28 @@
-"""Raw transactions and labels as Spark reads them: Parquet of any columns and types that mean the same."""
+"""Raw transactions and labels on Spark: Parquet of any columns and types that mean the same, and text made Parquet."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import NamedTuple
 
+from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from fraudline import s3
 from fraudline.channel import Channels
 from fraudline.errors import InputError
-from fraudline.etl.files import FORMATS
+from fraudline.etl import labels, raw, text_on_spark
+from fraudline.etl.files import FORMATS, File
+from fraudline.etl.labels import nothing_in
 from fraudline.etl.raw import PLACES, REQUIRED, names_of, nothing_from
+from fraudline.etl.text_on_spark import Text
 
 _INTEGERS = ("tinyint", "smallint", "int", "bigint", "decimal(20,0)")  # the last is an unsigned one of 64 bits
 # What stands for a kind of value, and how an error calls it.
@@ -27,16 +32,23 @@ _KINDS = {
     "timestamp": (("timestamp", "timestamp_ntz"), "a timestamp"),
     "boolean": (("boolean", *_INTEGERS), "0 or 1"),
 }
-_SCHEMAS_AT_ONCE = 16
+_PARQUET = ".parquet"
+_FAILED = (PySparkException, Py4JError)
+_FILES_AT_ONCE = 16
 
 
 class Group(NamedTuple):
-    """Files of equal columns and types, read as one; ``name`` is the first, for errors."""
+    """Files of Parquet with equal columns and types, read as one."""
 
     channel: str
-    name: str
+    root: str
     paths: list[str]
     types: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The first file below its channel."""
+        return _below(self.paths[0], self.root)
 
     def type(self, column: str, kind: str, *, must: bool, ours: str = "") -> str:
         """The type in which a column comes, empty where one that need not be there does not.
@@ -61,25 +73,58 @@ class Group(NamedTuple):
         return found
 
 
-def read_days(spark: SparkSession, channels: Channels, days: Sequence[date], columns: Mapping[str, str]) -> DataFrame:
-    """The raw rows of some days under our names and types, as etl.raw has them."""
+class Delivery(NamedTuple):
+    """The rows of a channel, not read yet, and the files of Parquet that hold them."""
+
+    rows: DataFrame
+    groups: Sequence[Group]
+
+
+def read_days(
+    spark: SparkSession, channels: Channels, days: Sequence[date], columns: Mapping[str, str], passing: str
+) -> Delivery:
+    """The raw rows of some days under our names and types, as etl.raw has them; text goes by way of ``passing``."""
     theirs, root = names_of(columns), _root(channels, "raw")
-    files = [file for day in days for file in _files(f"{root}/{day}", "raw", root)]
+    files = [file for day in days for file in _files(f"{root}/{day}")]
     if not files:
         raise nothing_from(days, channels)
     # The folder's day by its depth: a path may be written with escapes, which leave its slashes alone.
     day = f"to_date(split(input_file_name(), '/')[{len(_uri(root).split('/'))}])"
     groups = _groups(spark, "raw", files, root)
-    return reduce(DataFrame.unionByName, (_transactions(spark, group, theirs, day) for group in groups))
+    text = text_on_spark.read(spark, _text("raw", files, root), partial(raw.rows_of, theirs=theirs), passing)
+    tables = [*(_transactions(spark, group, theirs, day) for group in groups), *text]
+    return Delivery(reduce(DataFrame.unionByName, tables), groups)
 
 
-def read_labels(spark: SparkSession, channels: Channels) -> DataFrame:
-    """All labels there are, as etl.labels has them."""
+def read_labels(spark: SparkSession, channels: Channels, passing: str) -> Delivery:
+    """All labels there are, as etl.labels has them; text goes by way of ``passing``."""
     root = _root(channels, "labels")
-    files = _files(root, "labels", root)
+    files = _files(root)
     if not files:
-        raise InputError(f"channel 'labels': no *.parquet in '{channels.location('labels')}'; check what wrote it")
-    return reduce(DataFrame.unionByName, (_labels(spark, group) for group in _groups(spark, "labels", files, root)))
+        raise nothing_in(channels)
+    groups = _groups(spark, "labels", files, root)
+    text = text_on_spark.read(spark, _text("labels", files, root), labels.rows_of, passing)
+    tables = [*(_labels(spark, group) for group in groups), *text]
+    return Delivery(reduce(DataFrame.unionByName, tables), groups)
+
+
+@contextmanager
+def broken_files_named(spark: SparkSession, *deliveries: Delivery) -> Iterator[None]:
+    """While rows are read: a file whose footer is whole may be broken further on."""
+    try:
+        yield
+    except _FAILED:
+        files = [(group, path) for delivery in deliveries for group in delivery.groups for path in group.paths]
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+            list(threads.map(lambda file: _read_through(spark, *file), files))
+        raise
+
+
+def _read_through(spark: SparkSession, group: Group, path: str) -> None:
+    try:
+        spark.read.parquet(path).write.format("noop").mode("overwrite").save()
+    except _FAILED as error:
+        raise _broken(group.channel, _below(path, group.root), error) from error
 
 
 def _transactions(spark: SparkSession, group: Group, theirs: Mapping[str, str], day: str) -> DataFrame:
@@ -118,35 +163,30 @@ def _groups(spark: SparkSession, channel: str, files: Sequence[str], root: str) 
     def types(path: str) -> tuple[tuple[str, str], ...]:
         try:
             return tuple(spark.read.parquet(path).dtypes)
-        except PySparkException as error:
-            raise InputError(
-                f"channel '{channel}': {_below(path, root)} is not readable Parquet ({type(error).__name__}); "
-                "deliver it again"
-            ) from error
+        except _FAILED as error:
+            raise _broken(channel, _below(path, root), error) from error
 
-    with ThreadPoolExecutor(_SCHEMAS_AT_ONCE) as threads:
+    files = [path for path in files if path.endswith(_PARQUET)]
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         found = list(threads.map(types, files))
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for path, schema in zip(files, found, strict=True):
         groups.setdefault(schema, []).append(path)
-    return [Group(channel, _below(paths[0], root), paths, dict(schema)) for schema, paths in groups.items()]
+    return [Group(channel, root, paths, dict(schema)) for schema, paths in groups.items()]
 
 
-def _files(folder: str, channel: str, root: str) -> list[str]:
-    """The Parquet files below a folder or prefix, in any depth.
+def _broken(channel: str, name: str, error: Exception) -> InputError:
+    return File(Path(name), channel, name).broken(error)
 
-    Raises:
-        InputError: there are some of another format that the image's stage reads.
-    """
+
+def _text(channel: str, files: Sequence[str], root: str) -> list[Text]:
+    return [Text(channel, root, _below(path, root)) for path in files if not path.endswith(_PARQUET)]
+
+
+def _files(folder: str) -> list[str]:
+    """The files below a folder or prefix, in any depth, of any format that is read."""
     paths = s3.listed(folder) if s3.is_uri(folder) else sorted(str(path) for path in Path(folder).rglob("*"))
-    known = [path for path in paths if path.endswith(tuple(FORMATS))]
-    for path in known:
-        if not path.endswith(".parquet"):
-            raise InputError(
-                f"channel '{channel}': {_below(path, root)} is no Parquet, the only format that is read on Spark; "
-                "write it so, or run data-extraction in its image"
-            )
-    return known
+    return [path for path in paths if path.endswith(tuple(FORMATS))]
 
 
 def _root(channels: Channels, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
@@ -10,7 +11,7 @@ from fraudline.channel import Channels
 from fraudline.days import day_number, midnight
 from fraudline.errors import InputError
 from fraudline.etl import values
-from fraudline.etl.files import PATTERNS, Batch, Delivery, batches, find
+from fraudline.etl.files import PATTERNS, Batch, Delivery, File, batches, find
 from fraudline.etl.rules import LABEL_RULES, is_broken, reasons
 
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
@@ -25,9 +26,23 @@ def read_labels(channels: Channels) -> Delivery:
     folder = channels.folder("labels")
     files = find(folder, "labels", folder)
     if not files:
-        raise InputError(f"channel 'labels': no {PATTERNS} in '{channels.location('labels')}'; check what wrote it")
+        raise nothing_in(channels)
+    return rows_of(files)
+
+
+def rows_of(files: Sequence[File]) -> Delivery:
+    """The labels in some files, as read_labels gives them.
+
+    Raises:
+        InputError: a file is broken, or a column is missing or of a wrong type.
+    """
     found = batches(files, {"transaction_id": True, "is_fraud": True, "labeled_at": False})
     return Delivery(pl.concat([_rows(batch) for batch in found]), found)
+
+
+def nothing_in(channels: Channels) -> InputError:
+    """What to tell where there is no file of labels."""
+    return InputError(f"channel 'labels': no {PATTERNS} in '{channels.location('labels')}'; check what wrote it")
 
 
 def broken_labels(labels: pl.LazyFrame) -> pl.LazyFrame:

