@@ -100,6 +100,10 @@ lint: $(SETUP) ## style, types, the direction of imports, scripts, the stack
 		npm exec --yes --package=$(ASL_VALIDATOR) -- asl-validator --silent --json-path $$machine; done; \
 	else echo "Not run, for want of npm: asl-validator over glue/state_machines"; fi
 
+.PHONY: wheel
+wheel: $(SETUP) ## build the wheel that AWS Glue takes, into dist/
+	$(BIN)/hatchling build --target wheel --directory dist
+
 .PHONY: images
 images: ## build the four stage images
 	docker buildx bake
