@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Literal
 
 from fraudline.days import DAY, HOUR, RISK_HISTORY_DAYS
@@ -221,6 +222,7 @@ def described() -> dict[str, list[Any]]:
     return {f.name: [f.entity, type(f.aggregate).__name__, asdict(f.aggregate), f.window, f.unit] for f in FEATURES}
 
 
+@cache  # each key of the history's table holds it
 def contract() -> str:
     """The hash of the definitions, in their order; what bears the same one fits together."""
     parts = [[name, *parts] for name, parts in described().items()]
