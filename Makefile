@@ -102,6 +102,7 @@ lint: $(SETUP) ## style, types, the direction of imports, scripts, the stack
 
 .PHONY: wheel
 wheel: $(SETUP) ## build the wheel that AWS Glue takes, into dist/
+	rm -f dist/fraudline-*.whl
 	$(BIN)/hatchling build --target wheel --directory dist
 
 .PHONY: images
@@ -113,9 +114,7 @@ publish: ## push the images that were built and tested as VERSION [REGISTRY=pref
 	@.ci/publish '$(REGISTRY)' '$(VERSION)'
 
 .PHONY: deploy
-deploy: $(SETUP) ## deploy glue/stack.yaml with the images that were published [ARGS='--dry-run --set PARAMETER=VALUE']
-	rm -f dist/fraudline-*.whl
-	$(UV) build --quiet --wheel --out-dir dist
+deploy: wheel ## deploy glue/stack.yaml with the images that were published [ARGS='--dry-run --set PARAMETER=VALUE']
 	$(BIN)/python glue/deploy.py deploy $(ARGS)
 
 .PHONY: destroy

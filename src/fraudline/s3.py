@@ -31,8 +31,14 @@ def fetch(uri: str, folder: Path, only: Iterable[str] | None = None) -> None:
         for key in _keys(f"s3://{bucket}/{prefix}{part}"):
             path = folder / key.removeprefix(prefix)
             if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _client().download_file(bucket, key, str(path))
+                download(f"s3://{bucket}/{key}", path)
+
+
+def download(uri: str, path: Path) -> None:
+    """Download one object."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _client().download_file(bucket, key, str(path))
 
 
 def read(uri: str, name: str) -> str | None:

@@ -135,14 +135,14 @@ def both(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
         yield image, glue
 
 
-def _dataset(root: Path) -> pl.DataFrame:
+def dataset_of(root: Path) -> pl.DataFrame:
     files = sorted((root / "dataset").rglob("*.parquet"))
     tables = [pl.read_parquet(f, hive_partitioning=False).with_columns(folder=pl.lit(f.parent.name)) for f in files]
     return pl.concat(tables).sort("transaction_id")
 
 
 def test_the_dataset_is_the_images_row_for_row_in_the_same_folders(both: tuple[Path, Path]):
-    image, glue = (_dataset(root) for root in both)
+    image, glue = (dataset_of(root) for root in both)
     assert image.get_column("folder").n_unique() == 5
     assert image.get_column("weight").n_unique() == 3
     assert_frame_equal(glue, image, check_exact=True)

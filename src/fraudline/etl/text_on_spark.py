@@ -59,7 +59,7 @@ def _pass_on(numbered: tuple[int, Text], rows_of: Callable[[Sequence[File]], Del
         folder, target = Path(text.root), Path(passing)
         if s3.is_uri(text.root):
             folder = Path(scratch, "read")
-            s3.fetch(text.root, folder, [text.name])
+            s3.download(f"{text.root}/{text.name}", folder / text.name)
         if s3.is_uri(passing):
             target = Path(scratch, "written")
         target.mkdir(parents=True, exist_ok=True)

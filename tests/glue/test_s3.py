@@ -1,0 +1,107 @@
+"""Channels under s3://: what Spark reads and writes there, and what goes through boto3 beside it.
+
+Hadoop's own client of S3 is not here. Spark's part of the s3:// addresses is a folder, mounted by Hadoop under the
+bucket's name; boto3's part is an AWS API server over HTTP; and each is copied into the other before it is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from polars.testing import assert_frame_equal
+
+from fraudline import s3
+from tests.etl.deliveries import DAY, GOOD, deliver, write
+from tests.glue.jobs import run_job
+from tests.glue.test_fraud_data_extract import dataset_of, places
+from tests.running import run_stage
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("aws")]
+
+BUCKET = "bucket"
+EXECUTION = f"s3://{BUCKET}/executions/training/DataExtract"
+AT = {name: f"{EXECUTION}/{name}" for name in ("dataset", "rejected")} | {"summary": EXECUTION}
+
+
+@pytest.fixture
+def mounted(aws: None, spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The bucket; the folder that Spark has in its place."""
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    settings = spark.sparkContext._jsc.hadoopConfiguration()
+    mount = {
+        "fs.s3.impl": "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme",
+        "fs.s3.impl.disable.cache": "true",
+        f"fs.viewfs.mounttable.{BUCKET}.linkFallback": folder.as_uri(),
+    }
+    for name, value in mount.items():
+        settings.set(name, value)
+    workers = spark.sparkContext.environment  # Python's on other machines, whose own knows of no AWS
+    asked = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    workers.update(asked)
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    whole = f"s3://{BUCKET}/"
+    fetch, upload = s3.fetch, s3.upload
+
+    def after(first: Callable[[], None], then: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            first()
+            return then(*arguments, **named)
+
+        return call
+
+    reader = type(spark.read)
+    monkeypatch.setattr(s3, "fetch", after(lambda: upload(folder, whole, str), s3.fetch))
+    monkeypatch.setattr(reader, "parquet", after(lambda: fetch(whole, folder), reader.parquet))
+    yield folder
+    bucket = boto3.resource("s3").Bucket(BUCKET)
+    bucket.objects.delete()
+    bucket.delete()
+    for name in mount:
+        settings.unset(name)
+    for name in asked:
+        del workers[name]
+
+
+def _delivered(folder: Path) -> dict[str, Path]:
+    rows = [GOOD | {"transaction_id": f"t{n}", "customer_id": f"c{n % 9}"} for n in range(50)]
+    inputs = deliver(folder, [*rows, GOOD | {"transaction_id": "b", "amount": -1.0}])
+    write(folder / f"raw/{DAY}/more.csv.gz", [row | {"transaction_id": f"0{row['transaction_id']}"} for row in rows])
+    write(folder / "labeled/more.jsonl", [{"transaction_id": "0t3", "is_fraud": 1}])
+    return inputs
+
+
+def _keys() -> set[str]:
+    return {uri.removeprefix(f"{EXECUTION}/") for uri in s3.listed(EXECUTION)}
+
+
+def test_under_s3_a_job_leaves_what_the_image_leaves_and_nothing_more(mounted: Path, tmp_path: Path):
+    inputs = _delivered(tmp_path)
+    run_stage("data-extraction", inputs, places(tmp_path / "image"), as_of="2026-02-01")
+    for name in ("raw", "labeled"):
+        s3.upload(tmp_path / name, f"s3://{BUCKET}/{name}", str)
+    run_job(
+        "fraud_data_extract", {"raw": f"s3://{BUCKET}/raw", "labels": f"s3://{BUCKET}/labeled"}, AT, as_of="2026-02-01"
+    )
+    assert {key.split("/")[0] for key in _keys()} == {"dataset", "rejected", "summary.json"}
+    s3.fetch(EXECUTION, tmp_path / "glue")
+    summary, expected = (tmp_path / place / "summary.json" for place in ("glue", "image/summary"))
+    assert json.loads(summary.read_text()) == json.loads(expected.read_text())
+    assert_frame_equal(dataset_of(tmp_path / "glue"), dataset_of(tmp_path / "image"), check_exact=True)
+
+
+def test_a_job_that_fails_leaves_no_summary_of_an_earlier_one(mounted: Path, tmp_path: Path):
+    """Where Spark writes in place, an old summary would vouch for a half of something new."""
+    inputs = _delivered(tmp_path)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/summary.json").write_text("{}")
+    s3.upload(tmp_path / "old", EXECUTION, str)
+    with pytest.raises(SystemExit, match="negative-amount 1"):
+        run_job("fraud_data_extract", inputs, AT, as_of="2026-02-01", max_rejected=0)
+    assert "summary.json" not in _keys()
