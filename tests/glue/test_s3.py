@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from fraudline import s3
+from fraudline.simulate import simulate
 from tests.etl.deliveries import DAY, GOOD, deliver, write
 from tests.glue.jobs import run_job
 from tests.glue.test_fraud_data_extract import dataset_of, places
+from tests.glue.test_fraud_feature_eng import AS_OF, DAYS, INEXACT, SPLIT, START, feature_places
 from tests.running import run_stage
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("aws")]
@@ -105,3 +108,25 @@ def test_a_job_that_fails_leaves_no_summary_of_an_earlier_one(mounted: Path, tmp
     with pytest.raises(SystemExit, match="negative-amount 1"):
         run_job("fraud_data_extract", inputs, AT, as_of="2026-02-01", max_rejected=0)
     assert "summary.json" not in _keys()
+
+
+def test_under_s3_the_features_and_the_history_are_the_images(mounted: Path, tmp_path: Path):
+    """The splits by Spark in place, the history through this machine, contracts and summary through boto3."""
+    simulate(tmp_path, start=START, days=DAYS, customers=100, merchants=50, seed=3)
+    inputs = {"raw": tmp_path / "raw", "labels": tmp_path / "labeled"}
+    run_stage("data-extraction", inputs, places(tmp_path / "extracted"), as_of=AS_OF)
+    dataset = tmp_path / "extracted/dataset"
+    image = feature_places(tmp_path / "image")
+    run_stage("feature-engineering", {"dataset": dataset}, image, as_of=AS_OF, execution="one")
+    s3.upload(dataset, f"s3://{BUCKET}/dataset", str)
+    at = {name: f"s3://{BUCKET}/features/{name}" for name in image}
+    run_job("fraud_feature_eng", {"dataset": f"s3://{BUCKET}/dataset"}, at, as_of=AS_OF, execution="one")
+    glue = feature_places(tmp_path / "glue")
+    for name, folder in glue.items():
+        s3.fetch(at[name], folder)
+    for name in SPLIT:
+        made, expected = (pl.read_parquet(root[name] / "*.parquet").sort("transaction_id") for root in (glue, image))
+        assert_frame_equal(made.drop(INEXACT), expected.drop(INEXACT), check_exact=True)
+    for file in ("summary/summary.json", "history/manifest.json", *(f"{name}/contract.json" for name in SPLIT)):
+        made, expected = (json.loads((tmp_path / root / file).read_text()) for root in ("glue", "image"))
+        assert made == expected
