@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -22,54 +14,19 @@ import pytest
 from fraudline import s3
 from fraudline.simulate import simulate
 from fraudline.stages import STAGES
+from tests import emulator
+from tests.emulator import invoke
 from tests.hosts import jobs
 from tests.hosts.test_aws_lambda import EVENT
 
 pytestmark = pytest.mark.docker
 
-EMULATOR = Path(sys.executable).with_name("aws-lambda-rie")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
-
 
 @contextmanager
 def function(stage: str) -> Iterator[str]:
-    """A function of a stage's image as Lambda starts it: read-only but for /tmp; the address that invokes it."""
-    if not EMULATOR.is_file():
-        pytest.fail("AWS's Lambda emulator is missing: make .venv/bin/aws-lambda-rie")
-    port, inner = free_port(), free_port()
-    environment = [f"--env={name}" for name in os.environ if name.startswith("AWS_")]
-    run = ["docker", "run", "-d", "--network", "host", "--read-only", "--tmpfs", "/tmp", *environment]
-    run += ["-v", f"{EMULATOR}:/rie:ro", "--entrypoint", "/rie", jobs.image(stage)]
-    emulated = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
-    emulated += ["--runtime-api-address", f"127.0.0.1:{inner}"]
-    started = subprocess.run(
-        [*run, *emulated, "fraudline", "lambda", stage], check=True, capture_output=True, text=True
-    )
-    try:
-        yield f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
-    finally:
-        subprocess.run(["docker", "rm", "-f", started.stdout.strip()], check=True, capture_output=True)
-
-
-def invoke(address: str, event: Any) -> dict[str, Any]:
-    for _ in range(100):
-        try:
-            with urllib.request.urlopen(address, json.dumps(event).encode(), timeout=120) as answer:
-                content: dict[str, Any] = json.load(answer)
-                return content
-        except ConnectionError:
-            time.sleep(0.1)  # it is not up yet
-        except urllib.error.URLError as error:
-            if not isinstance(error.reason, ConnectionError):
-                raise
-            time.sleep(0.1)
-    raise AssertionError("the emulator did not come up")
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    with emulator.function(jobs.image(stage), ["lambda", stage], environment) as address:
+        yield address
 
 
 @pytest.mark.usefixtures("aws")
