@@ -5,7 +5,8 @@ Each joint stands in one place, and follows a shape that AWS documents; docs/off
 - CloudFormation: AWS::StepFunctions::StateMachine with DefinitionS3Location, DefinitionSubstitutions and
   StateMachineType; moto reads DefinitionString alone. PackageType and ImageConfig of AWS::Lambda::Function, which it
   drops. Resources of types that it passes over are kept, resolved, for those who act them out here.
-- Step Functions: StartSyncExecution, which moto lacks; StartExecution without a name, to which AWS gives a UUID.
+- Step Functions: StartSyncExecution, which moto lacks; StartExecution without a name, to which AWS gives a UUID; the
+  context object's Execution.StartTime, a text in ISO 8601, which no service call takes as moto has it.
 - Lambda: Invoke runs the function's image under AWS's own emulator; moto wants code in a zip file.
 - EventBridge: a rule's target that is a state machine is started with the event; moto raises NotImplementedError.
 - Scheduler: a schedule's message reaches its queue, with the time filled in; in moto no schedule ever fires.
@@ -40,6 +41,7 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 from moto.stepfunctions.models import StateMachine
+from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 from moto.stepfunctions.responses import StepFunctionResponse
 
@@ -48,7 +50,7 @@ from fraudline import dynamodb, s3
 from tests import emulator
 from tests.hosts.jobs import tagged
 
-REGION = "us-east-1"
+ACCOUNT, REGION = "123456789012", "us-east-1"
 EXPRESS_AT_MOST = 300  # seconds
 
 Properties = Mapping[str, Any]
@@ -201,7 +203,15 @@ def engine() -> Iterator[Engine]:
             joints.callback(forget.cache_clear)
         moto_api_backend.reset()
         joints.callback(moto_api_backend.reset)
+        joints.callback(_stop_what_runs)
         yield joined
+
+
+def _stop_what_runs() -> None:
+    for machine in stepfunctions_parser_backends[ACCOUNT][REGION].state_machines:
+        for execution in machine.executions:
+            if execution.status == "RUNNING":
+                execution.stop(stop_date=datetime.now(UTC), error=None, cause=None)
 
 
 def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
@@ -211,6 +221,7 @@ def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
         Rule.send_to_targets,
         StepFunctionsParserBackend.start_execution,
     )
+    detail = Execution.get_start_execution_details
     known, digest = parsing.resource_class_from_type, ""
 
     def machine_from(_cls: type, name: str, made: Any, account: str, region: str, **_: Any) -> StateMachine:
@@ -240,6 +251,11 @@ def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
     ) -> Any:
         return start(backend, state_machine_arn, name or str(uuid.uuid4()), execution_input, trace)
 
+    def execution_details(execution: Execution) -> Any:
+        details = detail(execution)
+        details.start_time = f"{details.start_time:%Y-%m-%dT%H:%M:%S}.{details.start_time.microsecond // 1000:03}Z"
+        return details
+
     def send_to_targets(rule: Rule, event: Any, transform_input: bool = True) -> None:
         machines = [target for target in rule.targets if target["Arn"].split(":")[2] == "states"]
         if machines and rule.event_pattern.matches_event(event):
@@ -256,6 +272,7 @@ def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
     yield LambdaFunction, "code_digest", digest  # it deletes a container of its own by that
     yield parsing, "resource_class_from_type", class_of
     yield StepFunctionsParserBackend, "start_execution", start_execution
+    yield Execution, "get_start_execution_details", execution_details
     yield StepFunctionResponse, "start_sync_execution", _start_sync_execution
     yield Rule, "send_to_targets", send_to_targets
 
