@@ -3,8 +3,9 @@
 Each joint stands in one place, and follows a shape that AWS documents; docs/offline.md lists them:
 
 - CloudFormation: AWS::StepFunctions::StateMachine with DefinitionS3Location, DefinitionSubstitutions and
-  StateMachineType; moto reads DefinitionString alone. PackageType and ImageConfig of AWS::Lambda::Function, which it
-  drops. Resources of types that it passes over are kept, resolved, for those who act them out here.
+  StateMachineType; moto reads DefinitionString alone. PackageType and ImageConfig of AWS::Lambda::Function, and
+  NotificationConfiguration of AWS::S3::Bucket as far as it is EventBridge's, which it drops. Resources of types that
+  it passes over are kept, resolved, for those who act them out here.
 - Step Functions: StartSyncExecution, which moto lacks; StartExecution without a name, to which AWS gives a UUID; the
   context object's Execution.StartTime, a text in ISO 8601, which no service call takes as moto has it.
 - Lambda: Invoke runs the function's image under AWS's own emulator; moto wants code in a zip file.
@@ -24,6 +25,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -38,7 +40,7 @@ from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult
 from moto.events.models import Rule
 from moto.moto_api._internal.models import moto_api_backend
-from moto.s3.models import s3_backends
+from moto.s3.models import FakeBucket, s3_backends
 from moto.server import ThreadedMotoServer
 from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.backend.execution import Execution
@@ -69,7 +71,11 @@ class Functions:
     def address(self, function: LambdaFunction) -> tuple[str, threading.Lock]:
         with self._lock:
             if function.function_name not in self._running:
-                told = {"NAME": function.function_name, "TIMEOUT": function.timeout, "MEMORY_SIZE": function.memory_size}
+                told = {
+                    "NAME": function.function_name,
+                    "TIMEOUT": function.timeout,
+                    "MEMORY_SIZE": function.memory_size,
+                }
                 environment = {f"AWS_LAMBDA_FUNCTION_{name}": str(value) for name, value in told.items()}
                 environment |= {**self.environment, **function.environment_vars}
                 (image,) = re.findall(r"fraudline/(\w+)[@:]", function.code["ImageUri"])
@@ -117,7 +123,9 @@ class Engine:
         records = [record_of(message, made["Source"]) for message in messages]
         batch = [transformed(made["TargetParameters"]["InputTemplate"], record) for record in records]
         # boto3 would put sync- before the host's name.
-        client = boto3.client("stepfunctions", config=Config(inject_host_prefix=False, read_timeout=EXPRESS_AT_MOST + 5))
+        client = boto3.client(
+            "stepfunctions", config=Config(inject_host_prefix=False, read_timeout=EXPRESS_AT_MOST + 5)
+        )
         answer = client.start_sync_execution(stateMachineArn=made["Target"], input=json.dumps(batch))
         for message in messages:
             if answer["status"] == "SUCCEEDED":
@@ -144,6 +152,16 @@ class Engine:
 def queue_of(arn: str) -> str:
     url: str = boto3.client("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
     return url
+
+
+def received(queue: str) -> list[dict[str, Any]]:
+    """Every message of a queue, which is empty then."""
+    sqs, messages = boto3.client("sqs"), []
+    while batch := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+        messages += batch
+        for message in batch:
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return messages
 
 
 def record_of(message: Mapping[str, Any], source: str) -> dict[str, Any]:
@@ -216,8 +234,9 @@ def _stop_what_runs() -> None:
 
 def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
     """What is put in the place of what in moto."""
-    make_function, send, start = (
+    make_function, make_bucket, send, start = (
         LambdaFunction.create_from_cloudformation_json,
+        FakeBucket.create_from_cloudformation_json,
         Rule.send_to_targets,
         StepFunctionsParserBackend.start_execution,
     )
@@ -243,6 +262,13 @@ def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
         function.image_config = ImageConfig(made["Properties"].get("ImageConfig", {}))
         return function
 
+    def bucket_from(_cls: type, name: str, made: Any, account: str, region: str, **others: Any) -> FakeBucket:
+        bucket = make_bucket(name, made, account, region, **others)
+        told = made["Properties"].get("NotificationConfiguration", {}).get("EventBridgeConfiguration", {})
+        if told.get("EventBridgeEnabled"):
+            bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
+        return bucket
+
     def class_of(kind: str) -> Any:
         return (parsing.get_model_map().get(kind) and known(kind)) or _kept_by(joined)
 
@@ -262,12 +288,13 @@ def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
             for target in machines:
                 backend = stepfunctions_parser_backends[rule.account_id][rule.region_name]
                 backend.start_execution(target["Arn"], None, json.dumps(envelope_of(event)))
-        others = [target for target in rule.targets if target not in machines]
-        with patch.object(rule, "targets", others):
-            send(rule, event, transform_input)
+        others = copy(rule)
+        others.targets = [target for target in rule.targets if target not in machines]
+        send(others, event, transform_input)
 
     yield StateMachine, "create_from_cloudformation_json", classmethod(machine_from)
     yield LambdaFunction, "create_from_cloudformation_json", classmethod(function_from)
+    yield FakeBucket, "create_from_cloudformation_json", classmethod(bucket_from)
     yield LambdaFunction, "_invoke_lambda", lambda function, event=None: joined.functions.invoke(function, event)
     yield LambdaFunction, "code_digest", digest  # it deletes a container of its own by that
     yield parsing, "resource_class_from_type", class_of

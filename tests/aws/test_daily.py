@@ -18,9 +18,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from fraudline import dynamodb, s3
+from fraudline.features.definitions import contract
+from fraudline.features.history_table import HistoryTable
 from fraudline.score.alerts import URGENT
 from fraudline.simulate import simulate
-from tests.aws.engine import Engine, queue_of
+from tests.aws.engine import Engine, queue_of, received
 
 pytestmark = [
     pytest.mark.docker,
@@ -86,10 +88,8 @@ class Stack:
         messages = received(self.ears[topic])
         return [json.loads(json.loads(message["Body"])["Message"]) for message in messages]
 
-    @property
-    def cases(self) -> list[dict[str, Any]]:
-        machine = self.outputs["DailyMachine"].replace("fraud-daily", "fraud-investigation")
-        return self.engine.executions(machine)
+    def executions(self, machine: str) -> list[dict[str, Any]]:
+        return self.engine.executions(self.outputs["DailyMachine"].replace("daily", machine))
 
     def waiting(self, queue: str) -> int:
         counts = boto3.client("sqs").get_queue_attributes(QueueUrl=queue_of(queue), AttributeNames=["All"])
@@ -97,27 +97,13 @@ class Stack:
         return sum(int(attributes[name]) for name in attributes if name.startswith("ApproximateNumberOfMessages"))
 
 
-def received(queue: str) -> list[dict[str, Any]]:
-    """Every message of a queue, which is empty then."""
-    sqs, messages = boto3.client("sqs"), []
-    while batch := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-        messages += batch
-        for message in batch:
-            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-    return messages
-
-
 @pytest.fixture(scope="module")
 def stack(line: Line, cloud: Engine, deployed: Callable[..., dict[str, str]]) -> Stack:
     outputs = deployed(Threshold=THRESHOLD)
     for name in ("raw", "labeled"):
         s3.upload(line.data / name, f"{outputs['Data']}/{name}/", str)
-    for name in ("champion", "history"):
-        before = line.root / name
-        for path in before.rglob("*"):  # as it was on the morning of that day
-            if path.is_file() and f"before={SCORED}" not in path.parts:
-                bucket = outputs["Root"].removeprefix("s3://")
-                boto3.client("s3").upload_file(str(path), bucket, path.relative_to(line.root).as_posix())
+    for name in ("champion", f"history/{contract()}/before={TRAINED}"):  # as on the morning of that day
+        s3.upload(line.root / name, f"{outputs['Root']}/{name}/", str)
     ears = {}
     for topic in ("AlertsTopic", "OperationsTopic"):
         ears[topic] = boto3.client("sqs").create_queue(QueueName=f"hears-{topic}")["QueueUrl"]
@@ -185,7 +171,7 @@ def test_every_alert_is_sent_once(line: Line, day: Day):
 
 @pytest.mark.usefixtures("day")
 def test_a_case_is_opened_for_each_customer_with_alerts(line: Line, stack: Stack):
-    cases = stack.cases
+    cases = stack.executions("investigation")
     assert {case["name"][:10] for case in cases} == {str(TRAINED)}
     assert {case["status"] for case in cases} == {"RUNNING"}
     described = [boto3.client("stepfunctions").describe_execution(executionArn=it["executionArn"]) for it in cases]
@@ -194,11 +180,19 @@ def test_a_case_is_opened_for_each_customer_with_alerts(line: Line, stack: Stack
 
 
 @pytest.mark.usefixtures("day")
+def test_the_real_time_path_has_the_history_before_the_next_day(stack: Stack):
+    ended = [stack.engine.ended(each["executionArn"]) for each in stack.executions("publish-history")]
+    assert [execution["status"] for execution in ended] == ["SUCCEEDED"] * 2  # as it was delivered, and the day's
+    HistoryTable(f"dynamodb://{stack.outputs['HistoryTable']}").check(SCORED, 7)
+
+
+@pytest.mark.usefixtures("day")
 def test_a_message_that_is_delivered_twice_is_told_once(stack: Stack, left: Path, tmp_path_factory: Any):
-    before = stack.cases
+    before = stack.executions("investigation")
     (again,) = stack.deliver(SCORED)
     assert again["status"] == "SUCCEEDED"
-    assert (stack.heard("AlertsTopic"), stack.heard("OperationsTopic"), stack.cases) == ([], [], before)
+    assert (stack.heard("AlertsTopic"), stack.heard("OperationsTopic")) == ([], [])
+    assert stack.executions("investigation") == before
     after = tmp_path_factory.mktemp("after")
     s3.fetch(f"{stack.outputs['Root']}/scores/", after)
     for path in after.rglob("*.parquet"):

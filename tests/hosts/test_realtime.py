@@ -27,16 +27,19 @@ SETTINGS = {"rounds": 30, "samples": 20, "min_average_precision": 0, "min_card_p
 THRESHOLD = 0.01  # the model is a small one, and the day a short one: some have to be above it
 
 
-@pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def day_by_batch(root: Path) -> Path:
     """A training as of the last day, and that day by batch."""
-    root = tmp_path_factory.mktemp("line")
     simulate(root / "data", start=START, days=DAYS, customers=300, merchants=150, seed=5)
     (root / "champion").mkdir()
     (root / "champion" / "current.json").write_text('{"champion": null}')
     run_workflow("training", DAY, root / "data", root, **SETTINGS)
     run_workflow("daily", NEXT, root / "data", root, threshold=THRESHOLD)
     return root
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return day_by_batch(tmp_path_factory.mktemp("line"))
 
 
 @pytest.fixture
