@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,34 +10,15 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.aws.conftest import DIGEST
+
 # That server passes over what it does not know: it tells so by a warning.
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse", "ignore:.*unclosed")
 
-REPOSITORY = Path(__file__).parents[2]
-DIGEST = "sha256:" + "a" * 64
-
 
 @pytest.fixture
-def deploying() -> ModuleType:
-    """The script, which is no part of the package."""
-    spec = spec_from_file_location("deploy", REPOSITORY / "glue/deploy.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def given(tmp_path: Path, aws: None) -> list[str]:
-    """What make publish and the build of the wheel left."""
-    images = {
-        name: {"image.name": f"1.dkr.ecr/fraudline/{name}:1.2.3", "containerimage.digest": DIGEST}
-        for name in ("etl", "features", "train", "score")
-    }
-    (tmp_path / "images.json").write_text(json.dumps(images))
-    (tmp_path / "fraudline-0.1.0-py3-none-any.whl").write_text("a wheel")
-    return ["--images", str(tmp_path / "images.json"), "--wheel", str(tmp_path / "fraudline-0.1.0-py3-none-any.whl")]
+def given(published: list[str], aws: None) -> list[str]:
+    return published
 
 
 def stacks() -> dict[str, Any]:
