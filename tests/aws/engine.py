@@ -1,19 +1,7 @@
 """What moto lacks of the services that run the stack, joined to its server: a stack in it really runs.
 
-Each joint stands in one place, and follows a shape that AWS documents; docs/offline.md lists them:
-
-- CloudFormation: AWS::StepFunctions::StateMachine with DefinitionS3Location, DefinitionSubstitutions and
-  StateMachineType; moto reads DefinitionString alone. PackageType and ImageConfig of AWS::Lambda::Function, and
-  NotificationConfiguration of AWS::S3::Bucket as far as it is EventBridge's, which it drops. Resources of types that
-  it passes over are kept, resolved, for those who act them out here.
-- Step Functions: StartSyncExecution, which moto lacks; StartExecution without a name, to which AWS gives a UUID; the
-  context object's Execution.StartTime, a text in ISO 8601, which no service call takes as moto has it.
-- Lambda: Invoke runs the function's image under AWS's own emulator; moto wants code in a zip file.
-- EventBridge: a rule's target that is a state machine is started with the event; moto raises NotImplementedError.
-- Scheduler: a schedule's message reaches its queue, with the time filled in; in moto no schedule ever fires.
-- Pipes: messages of a queue become an array for a machine that is waited for; in moto a pipe is a record.
-
-What stays undone: KMS, IAM and the policies of queues and topics are recorded, not enforced.
+docs/offline.md lists the joints, each with what moto does instead and the shape that AWS documents, and what is not
+shown by any of this. Each stands in one place here, and test_engine.py holds it to that shape.
 """
 
 from __future__ import annotations
@@ -28,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -43,6 +32,7 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.s3.models import FakeBucket, s3_backends
 from moto.server import ThreadedMotoServer
 from moto.stepfunctions.models import StateMachine
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 from moto.stepfunctions.responses import StepFunctionResponse
@@ -99,6 +89,8 @@ class Engine:
     address: str
     functions: Functions
     kept: dict[str, Properties] = field(default_factory=dict)  # by logical name, what moto's CloudFormation passes over
+
+    waits: list[float] = field(default_factory=list)  # seconds that a state would have waited before it tried again
 
     def fire(self, schedule: str, at: datetime) -> None:
         """A schedule's time has come: its message is sent, with that time in it."""
@@ -300,6 +292,7 @@ def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
     yield parsing, "resource_class_from_type", class_of
     yield StepFunctionsParserBackend, "start_execution", start_execution
     yield Execution, "get_start_execution_details", execution_details
+    yield retrier_decl, "time", SimpleNamespace(sleep=joined.waits.append)
     yield StepFunctionResponse, "start_sync_execution", _start_sync_execution
     yield Rule, "send_to_targets", send_to_targets
 

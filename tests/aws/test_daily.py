@@ -225,10 +225,13 @@ def test_a_function_that_fails_once_is_tried_again(
             give_back(stack, claimed)
 
     monkeypatch.setattr(stack.engine.functions, "answered", answered)
+    stack.engine.waits.clear()
     (answer,) = stack.deliver(SCORED)
     assert answer["status"] == "SUCCEEDED"
     tried = [("fraud-alert-and-store", "StageFailed"), ("fraud-alert-and-store", "")]
     assert answers[4:] == tried
+    (waited,) = stack.engine.waits
+    assert 0 <= waited <= 5  # somewhere in its first interval
     assert [error for _, error in answers[:4]] == [""] * 4
     assert (stack.heard("AlertsTopic"), stack.heard("OperationsTopic")) == ([], [])
 
