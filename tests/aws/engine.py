@@ -33,6 +33,16 @@ from moto.s3.models import FakeBucket, s3_backends
 from moto.server import ThreadedMotoServer
 from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
+    StateTaskServiceSfn,
+)
+from moto.stepfunctions.parser.asl.eval.callback.callback import (
+    CallbackConsumerTimeout,
+    CallbackNotifyConsumerError,
+    CallbackOutcomeSuccess,
+)
+from moto.stepfunctions.parser.asl.eval.environment import Environment
+from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 from moto.stepfunctions.responses import StepFunctionResponse
@@ -41,6 +51,7 @@ from fraudline import aws as aws_clients
 from fraudline import dynamodb, s3
 from tests import emulator
 from tests.hosts.jobs import tagged
+from tests.wiring.aws import operation
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 EXPRESS_AT_MOST = 300  # seconds
@@ -206,7 +217,7 @@ def engine() -> Iterator[Engine]:
         joints.enter_context(patch.dict("os.environ", settings | {"MOTO_PORT": str(port)}))
         joints.enter_context(patch.dict(default_user_config, {"stepfunctions": {"execute_state_machine": True}}))
         joined = Engine(settings["AWS_ENDPOINT_URL"], Functions(containers, settings))
-        for owner, name, joint in _joints(joined):
+        for owner, name, joint in (*_joints(joined), *_joints_of_tasks()):
             joints.enter_context(patch.object(owner, name, joint, create=True))
         for forget in (s3._client, dynamodb._client, aws_clients.client):
             forget.cache_clear()
@@ -295,6 +306,41 @@ def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
     yield retrier_decl, "time", SimpleNamespace(sleep=joined.waits.append)
     yield StepFunctionResponse, "start_sync_execution", _start_sync_execution
     yield Rule, "send_to_targets", send_to_targets
+
+
+def _joints_of_tasks() -> Iterator[tuple[Any, str, Any]]:
+    """Likewise, of single states."""
+    ask, end = StateTaskServiceSfn._eval_service_task, Environment.set_ended
+
+    def start_by_task(
+        task: StateTaskServiceSfn, env: Any, resource_runtime_part: Any, normalised_parameters: Any, **others: Any
+    ) -> None:
+        shapes = operation("stepfunctions", task.resource.api_action)
+        task._to_boto_request(normalised_parameters, shapes.input_shape)
+        ask(task, env, resource_runtime_part, normalised_parameters, **others)
+        task._from_boto_response(env.stack[-1], shapes.output_shape)
+        env.stack.append(json.loads(to_json_str(env.stack.pop())))
+
+    def set_ended(frame: Environment) -> None:
+        """A state is over, in time or not: so is its token."""
+        end(frame)
+        token = frame.states.context_object.context_object_data.get("Task", {}).get("Token")
+        if endpoint := frame.callback_pool_manager.get(token):
+            endpoint.report(CallbackConsumerTimeout())
+
+    def send_task_success(backend: Any, task_token: str, outcome: str) -> None:
+        for execution in backend._get_executions():
+            pool = execution.exec_worker.env.callback_pool_manager
+            try:
+                if pool.notify(callback_id=task_token, outcome=CallbackOutcomeSuccess(task_token, outcome)):
+                    return
+            except CallbackNotifyConsumerError:
+                raise JsonRESTError("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'") from None
+        raise JsonRESTError("InvalidToken", "Invalid Token: 'Invalid token'")
+
+    yield StateTaskServiceSfn, "_eval_service_task", start_by_task
+    yield Environment, "set_ended", set_ended
+    yield StepFunctionsParserBackend, "send_task_success", send_task_success
 
 
 def _start_sync_execution(response: StepFunctionResponse) -> ActionResult:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -22,6 +20,7 @@ from fraudline import s3
 from fraudline.simulate import simulate
 from fraudline.workflow import WORKFLOWS
 from tests import defined
+from tests.aws.jobs import Ended, in_process, processing, training
 
 START, TRAINED, SCORED = date(2026, 1, 1), date(2026, 4, 1), date(2026, 4, 2)
 SETTINGS = {"Rounds": "60", "Samples": "50", "MinAveragePrecision": "0.05", "MinCardPrecision": "0"}
@@ -53,57 +52,20 @@ def execute(workflow: str, folder: Path, **given: str) -> dict[str, dict[str, An
     stages = {step.stage.step: step.stage for step in WORKFLOWS[workflow]}
     summaries: dict[str, dict[str, Any]] = {}
     for name, request in requests.items():
-        ml, stage = folder / name, stages[name]
-        (ml / "output").mkdir(parents=True)
-        if stage.host == "training":
-            _train(ml, request)
+        ml = folder / name
+        if stages[name].host == "training":
+            assert training({**request, "TrainingJobName": "a-job"}, ml, in_process) == Ended()
             continue
-        for item in request.get("ProcessingInputs", []):
-            place = item["S3Input"]
-            _fetch(place["S3Uri"], _below(ml, place["LocalPath"]))
-        outputs = {item["OutputName"]: item["S3Output"] for item in request["ProcessingOutputConfig"]["Outputs"]}
-        _fraudline(ml, [stage.name, *request["AppSpecification"]["ContainerArguments"]], request["Environment"])
-        for place in outputs.values():
-            local = _below(ml, place["LocalPath"])
-            s3.upload(local, place["S3Uri"], str)
-        summaries[name] = json.loads((_below(ml, outputs["summary"]["LocalPath"]) / "summary.json").read_text())
+        ended = processing(request, ml, in_process)
+        assert not ended.failure, ended
+        summaries[name] = json.loads((ml / "processing/output/summary/summary.json").read_text())
     return summaries
 
 
-def _train(ml: Path, request: dict[str, Any]) -> None:
-    for channel in request["InputDataConfig"]:
-        _fetch(channel["DataSource"]["S3DataSource"]["S3Uri"], ml / "input" / "data" / channel["ChannelName"])
-    (ml / "input" / "config").mkdir()
-    (ml / "input" / "config" / "hyperparameters.json").write_text(json.dumps(request["HyperParameters"]))
-    _fraudline(ml, ["train"], request["Environment"])
-    packed = ml / "packed"
-    packed.mkdir()
-    with tarfile.open(packed / "model.tar.gz", "w:gz") as archive:
-        for path in sorted((ml / "model").iterdir()):
-            archive.add(path, path.name)
-    s3.upload(packed, f"{request['OutputDataConfig']['S3OutputPath']}a-job/output/", str)
-
-
-def _fraudline(ml: Path, arguments: list[str], environment: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "fraudline", *arguments]
-    told = os.environ | environment | {"FRAUDLINE_ML_ROOT": str(ml)}
-    ended = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+def fraudline(*arguments: object) -> None:
+    command = [sys.executable, "-m", "fraudline", *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
-
-
-def _fetch(uri: str, folder: Path) -> None:
-    """As SageMaker does: a prefix without objects fails the job, and one object keeps its name."""
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    if Path(prefix).suffix:
-        folder.mkdir(parents=True)
-        boto3.client("s3").download_file(bucket, prefix, str(folder / Path(prefix).name))
-        return
-    assert s3.exists(uri), f"nothing at {uri}"
-    s3.fetch(uri, folder)
-
-
-def _below(ml: Path, path: str) -> Path:
-    return ml / Path(path).relative_to("/opt/ml")
 
 
 @pytest.mark.pipeline
@@ -117,7 +79,7 @@ def test_the_jobs_of_both_pipelines_leave_what_a_laptop_leaves(tmp_path: Path):
         ["training", "--as-of", str(TRAINED), *settings, "--set", "min_card_precision=0"],
         ["daily", "--as-of", str(SCORED)],
     ):
-        _fraudline(tmp_path, ["run", *arguments, "--data", str(data), "--root", str(root)], {})
+        fraudline("run", *arguments, "--data", data, "--root", root)
 
     s3.upload(data, DATA, str)
     champion = tmp_path / "champion"

@@ -29,7 +29,7 @@ DATA, ROOT = "s3://deliveries", "s3://results"
 TRAINED = f"{ROOT}/executions/training-{AS_OF}/Model/model/a-job/output/model.tar.gz"
 # What services have no room for at times; nothing else is worth a second attempt but a stage's own fault.
 BUSY = re.compile(
-    r"\w+\.\w*(Throttl|Limit|TooMany|Throughput|Service|SdkClient|AWSLambda|Internal|Concurrent|S3Exc|SageMakerExc)"
+    r"\w+\.\w*(Throttl|Limit|TooMany|Throughput|Service|SdkClient|AWSLambda|Internal|Concurrent|S3Exc|SageMakerExc|AWSGlueExc)"
 )
 WORKFLOW_OF = {"daily": "daily", "daily_standard": "daily", "training": "training"}
 STEPS = [(name, step) for name, workflow in WORKFLOW_OF.items() for step in WORKFLOWS[workflow]]

@@ -62,7 +62,9 @@ _LAMBDA_IS_BUSY = _busy(
     "Lambda.TooManyRequestsException",
     seconds=2,
 )
-_SAGEMAKER_IS_BUSY = _busy("SageMaker.ThrottlingException", "SageMaker.ResourceLimitExceededException", seconds=30)
+# What a service's API has no error of its own for, such as throttling, comes under the service's name.
+_SAGEMAKER_IS_BUSY = _busy("SageMaker.AmazonSageMakerException", "SageMaker.ResourceLimitExceededException", seconds=30)
+_GLUE_IS_BUSY = _busy("Glue.AWSGlueException", "Glue.ConcurrentRunsExceededException", seconds=30)
 _TELLING_IS_BUSY = _busy("States.TaskFailed", seconds=2)
 
 
@@ -313,7 +315,7 @@ def _glue(workflow: str, step: Step) -> State:
             },
         },
         "TimeoutSeconds": JOB_SECONDS,
-        "Retry": [_busy("Glue.ThrottlingException", "Glue.ConcurrentRunsExceededException", seconds=30)],
+        "Retry": [_GLUE_IS_BUSY],
     }
 
 
