@@ -1,17 +1,7 @@
 """What SageMaker and Glue do with a job, done here: folders filled from S3, its image or script run, outputs put back.
 
-The joints that have moto do it follow shapes that AWS documents; docs/offline.md lists them:
-
-- SageMaker's CreateProcessingJob and CreateTrainingJob: the image runs in Docker, with /opt/ml as documented: the
-  inputs as files ("S3Prefix": all objects whose key begins so; none fails the job), the job's configuration as JSON,
-  the outputs uploaded at the end of a job that succeeds, ExitMessage and FailureReason of Describe… from the files
-  that the container left. In moto a job is completed at once. A name that exists is ResourceInUse.
-- Glue's StartJobRun: the job's script runs in the interpreter that has Spark, on the arguments of the run without
-  Glue's own ones. That Spark has no connector to S3: what lies below an s3:// argument is copied to a folder before
-  and back after. In moto a run succeeds after it was looked at.
-- Step Functions: .sync of SageMaker's jobs, which moto lacks, and of Glue's, where it trips: the description of a job
-  that is completed is the state's output, that of one that is not the Cause of States.TaskFailed. What SageMaker
-  refuses has the name that the service gives it, AmazonSageMakerException where its API has none of its own.
+docs/offline.md lists the joints by which moto does it, each with the shape that AWS documents; test_jobs.py holds them
+to it. A container's network, where it has one, is this machine's.
 """
 
 from __future__ import annotations
@@ -34,7 +24,7 @@ from unittest.mock import patch
 
 import boto3
 from botocore.exceptions import ClientError
-from moto.core.exceptions import ServiceException
+from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult
 from moto.glue.models import FakeJob, FakeJobRun
 from moto.sagemaker.exceptions import ResourceInUseException
@@ -345,7 +335,7 @@ def _creating(joined: Jobs, kind: str, execute: Callable[[Request, Path, Carrier
         name = request[f"{kind.title()}JobName"]
         held = getattr(response.sagemaker_backend, f"{kind}_jobs")
         if joined.busy:
-            raise Refused(joined.busy.pop(0))
+            raise JsonRESTError(joined.busy.pop(0), "Try again later")
         if name in held:
             raise ResourceInUseException(f"Job name must be unique within an AWS account and region: {name}")
         answer = create(response)
@@ -364,14 +354,6 @@ def _creating(joined: Jobs, kind: str, execute: Callable[[Request, Path, Carrier
         return answer
 
     return created
-
-
-class Refused(ServiceException):
-    """An answer of an API that is no success."""
-
-    def __init__(self, code: str) -> None:
-        self.code = code
-        super().__init__("Rate exceeded")
 
 
 class Synchronous(StateTaskServiceUnsupported):
