@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
 import threading
@@ -47,7 +46,6 @@ from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
 from fraudline import s3
-from fraudline.hosts import opt_ml
 from fraudline.stage import SUMMARY_FILE
 from fraudline.workflow import dated
 from tests.hosts.jobs import tagged
@@ -84,15 +82,6 @@ class Container:
 
 
 Carrier = Callable[[Container, Path], int]  # with the folder that is /opt/ml; its exit code
-
-
-def in_process(container: Container, ml: Path) -> int:
-    """Without its image: in this environment, where /opt/ml is another folder."""
-    for file in ml.rglob("config/*.json"):
-        file.write_text(file.read_text().replace("/opt/ml/", f"{ml}/"))
-    command = [sys.executable, "-m", "fraudline", *container.entrypoint[1:], *container.arguments]
-    told = {**os.environ, **container.environment, opt_ml.ROOT_VARIABLE: str(ml)}
-    return subprocess.run(command, env=told, capture_output=True, check=False).returncode
 
 
 # SageMaker
