@@ -25,13 +25,12 @@ from typing import Any
 
 import boto3
 import numpy as np
-import polars as pl
 
-from fraudline import dynamodb, s3
+from fraudline import s3
 from fraudline.features.definitions import NAMES, contract
 from fraudline.hosts import realtime
 from fraudline.simulate import simulate
-from tests import emulator
+from tests import batch, emulator, tables
 
 START, DAYS = date(2026, 1, 1), 91
 DAY = START + timedelta(days=DAYS - 1)
@@ -56,8 +55,8 @@ def main() -> None:
             )
             for name, image in FUNCTIONS.items()
         }
-        expected = _expected(root)
-        measured = [_timed(addresses, event, expected) for event in _events(root)[: options.events]]
+        expected = batch.scored(root, DAY)
+        measured = [_timed(addresses, event, expected) for event in batch.events(root, DAY)[: options.events]]
     first, *others = measured
     print(f"{len(measured):,} events, features and scores equal to the batch's.\n")
     print("| milliseconds | p50 | p99 | longest | the first event |\n| --- | ---: | ---: | ---: | ---: |")
@@ -123,34 +122,12 @@ def _stored(root: Path) -> dict[str, str]:
     """What the functions read, put where they look for it; their environment."""
     boto3.client("s3").create_bucket(Bucket="results")
     s3.upload(root / "champion", "s3://results/champion/", str)
-    boto3.client("dynamodb").create_table(
-        TableName="history",
-        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    table = f"{dynamodb.SCHEME}history"
+    table = tables.make("history")
     history = f"history={root}/history/{contract()}/before={DAY}"
     command = [sys.executable, "-m", "fraudline", "publish-history", "--as-of", str(DAY), "--table", table]
     subprocess.run([*command, "--input", history], check=True, stdout=subprocess.DEVNULL)
     topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]
     return {realtime.HISTORY: table, realtime.CHAMPION: "s3://results/champion/", realtime.TOPIC: topic}
-
-
-def _events(root: Path) -> list[dict[str, Any]]:
-    """The day's transactions as a bank's system would send them, in their order."""
-    raw = pl.read_parquet(root / "data" / "raw" / str(DAY) / "*.parquet").sort("timestamp", "transaction_id")
-    rows = raw.with_columns(pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")).to_dicts()
-    return [{"transaction": row} for row in rows]
-
-
-def _expected(root: Path) -> dict[str, dict[str, Any]]:
-    """Features and score of each transaction, by the batch."""
-    execution = root / "executions" / f"daily-{NEXT}"
-    features = pl.read_parquet(execution / "Features" / "features" / "*.parquet")
-    scores = pl.read_parquet(execution / "Scores" / "scores" / "*.parquet")
-    rows = features.join(scores.select("transaction_id", "fraud_score"), on="transaction_id").iter_rows(named=True)
-    return {row["transaction_id"]: row for row in rows}
 
 
 if __name__ == "__main__":

@@ -44,9 +44,10 @@ def download(uri: str, path: Path) -> None:
 def read(uri: str, name: str) -> str | None:
     """The text of one object below a prefix, or None where there is none."""
     bucket, prefix = _split(uri)
-    if prefix + name not in _keys(uri):
+    try:
+        body: bytes = _client().get_object(Bucket=bucket, Key=prefix + name)["Body"].read()
+    except _client().exceptions.NoSuchKey:
         return None
-    body: bytes = _client().get_object(Bucket=bucket, Key=prefix + name)["Body"].read()
     return body.decode()
 
 

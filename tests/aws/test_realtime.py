@@ -10,13 +10,13 @@ from typing import Any
 
 import boto3
 import numpy as np
-import polars as pl
 import pytest
 
 from fraudline import s3
 from fraudline.features.definitions import NAMES, contract
+from tests import batch
 from tests.aws.engine import Engine, queue_of, received
-from tests.hosts.test_realtime import DAY, NEXT, THRESHOLD, day_by_batch, events, heard
+from tests.hosts.test_realtime import DAY, THRESHOLD, day_by_batch, heard
 
 pytestmark = [
     pytest.mark.docker,
@@ -76,11 +76,8 @@ def bank(line: Path, cloud: Engine, deployed: Callable[..., dict[str, str]]) -> 
 
 def test_each_event_gets_the_batchs_features_score_and_alert(line: Path, bank: Bank):
     """The history came by the event of its upload; the transactions come in order, each seen by those after it."""
-    executions = line / "executions" / f"daily-{NEXT}"
-    features = pl.read_parquet(executions / "Features" / "features" / "*.parquet")
-    scores = pl.read_parquet(executions / "Scores" / "scores" / "*.parquet")
-    expected = {row["transaction_id"]: row for row in features.join(scores, on="transaction_id").iter_rows(named=True)}
-    sent = [event["transaction"] for event in events(line)[:EVENTS]]
+    expected = batch.scored(line, DAY)
+    sent = [event["transaction"] for event in batch.events(line, DAY)[:EVENTS]]
     for transaction in sent:
         (execution,) = bank.send(transaction)
         assert execution["status"] == "SUCCEEDED", execution
@@ -89,23 +86,21 @@ def test_each_event_gets_the_batchs_features_score_and_alert(line: Path, bank: B
         assert output["alerted"] is (row["fraud_score"] > THRESHOLD)
         served = np.array(bank.served.pop()["features"], np.float32)
         np.testing.assert_array_equal(served, np.array([row[name] for name in NAMES], np.float32))
-    lines = (executions / "Results" / "results" / "alerts.jsonl").read_text().splitlines()
-    ids = {transaction["transaction_id"] for transaction in sent}
-    by_batch = {alert["deduplication_id"]: alert for alert in map(json.loads, lines) if alert["transaction_id"] in ids}
+    by_batch = batch.alerts(line, DAY, [transaction["transaction_id"] for transaction in sent])
     assert by_batch
     assert {alert["deduplication_id"]: alert for alert in heard(bank.alerts)} == by_batch
 
 
 def test_an_event_that_comes_again_is_scored_as_before_and_not_counted_again(line: Path, bank: Bank):
     """EventBridge delivers at least once."""
-    transaction = events(line)[EVENTS + 1]["transaction"]
+    transaction = batch.events(line, DAY)[EVENTS + 1]["transaction"]
     (first,), (again,) = bank.send(transaction), bank.send(transaction)
     assert first["output"] == again["output"]
     assert bank.served.pop() == bank.served.pop()
 
 
 def test_what_no_batch_would_take_is_kept_with_its_reason(line: Path, bank: Bank):
-    transaction = events(line)[EVENTS + 2]["transaction"] | {"amount": -1}
+    transaction = batch.events(line, DAY)[EVENTS + 2]["transaction"] | {"amount": -1}
     (execution,) = bank.send(transaction)
     assert (execution["status"], execution["error"]) == ("FAILED", "InputRejected")
     (kept,) = received(queue_of("fraud-realtime-dead-letters"))
@@ -115,4 +110,4 @@ def test_what_no_batch_would_take_is_kept_with_its_reason(line: Path, bank: Bank
 
 
 def test_another_sources_events_start_nothing(line: Path, bank: Bank):
-    assert bank.send(events(line)[0]["transaction"], source="somebody.else") == []
+    assert bank.send(batch.events(line, DAY)[0]["transaction"], source="somebody.else") == []

@@ -7,12 +7,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline import dynamodb
 from fraudline.errors import InputError
 from fraudline.features.definitions import NAMES, contract
 from fraudline.features.history import History
@@ -20,6 +18,7 @@ from fraudline.features.history_table import HistoryTable, items_of
 from fraudline.features.numpy_engine import features_of
 from fraudline.schema import TRANSACTIONS
 from fraudline.simulate import simulate
+from tests import tables
 from tests.running import run_stage, run_workflow
 
 START, DAYS = date(2026, 1, 1), 85
@@ -39,14 +38,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def table(aws: None, request: pytest.FixtureRequest) -> str:
-    name = f"history-{abs(hash(request.node.name))}"
-    boto3.client("dynamodb").create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return f"{dynamodb.SCHEME}{name}"
+    return tables.make(f"history-{abs(hash(request.node.name))}")
 
 
 def history(line: Path, day: date) -> Path:

@@ -10,14 +10,14 @@ from typing import Any
 
 import boto3
 import numpy as np
-import polars as pl
 import pytest
 
-from fraudline import dynamodb, s3
+from fraudline import s3
 from fraudline.features.definitions import NAMES, contract
 from fraudline.hosts import realtime
 from fraudline.hosts.aws_lambda import InputRejected, StageFailed
 from fraudline.simulate import simulate
+from tests import batch, tables
 from tests.running import run_stage, run_workflow
 
 START, DAYS = date(2026, 1, 1), 85
@@ -48,13 +48,7 @@ def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     realtime._loaded.cache_clear()
     boto3.client("s3").create_bucket(Bucket="results")
     s3.upload(line / "champion", "s3://results/champion/", str)
-    boto3.client("dynamodb").create_table(
-        TableName="history",
-        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    table = f"{dynamodb.SCHEME}history"
+    table = tables.make("history")
     history = line / f"history/{contract()}/before={DAY}"
     run_stage("publish-history", {"history": history}, {}, as_of=DAY, table=table)
     topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]
@@ -79,13 +73,6 @@ def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     boto3.client("s3").delete_bucket(Bucket="results")
 
 
-def events(line: Path) -> list[dict[str, Any]]:
-    """The day's raw transactions as a bank's system would send them, in their order, through JSON."""
-    raw = pl.read_parquet(line / "data" / "raw" / str(DAY) / "*.parquet").sort("timestamp", "transaction_id")
-    rows = raw.with_columns(pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")).to_dicts()
-    return [json.loads(json.dumps({"transaction": row})) for row in rows]
-
-
 def heard(queue: str) -> list[dict[str, Any]]:
     sqs, alerts = boto3.client("sqs"), []
     while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
@@ -97,11 +84,7 @@ def heard(queue: str) -> list[dict[str, Any]]:
 
 def test_one_by_one_they_get_the_batchs_features_scores_and_alerts(line: Path, place: str):
     """Whoever is stopped at the till is on the analyst's list next morning, under the same id."""
-    executions = line / "executions" / f"daily-{NEXT}"
-    batch = pl.read_parquet(executions / "Features" / "features" / "*.parquet")
-    scores = pl.read_parquet(executions / "Scores" / "scores" / "*.parquet")
-    expected = {row["transaction_id"]: row for row in batch.join(scores, on="transaction_id").iter_rows(named=True)}
-    sent = events(line)[:120]
+    expected, sent = batch.scored(line, DAY), batch.events(line, DAY)[:120]
     for event in sent:
         served = realtime.features(event)
         scored = realtime.score({**event, **served})
@@ -112,16 +95,14 @@ def test_one_by_one_they_get_the_batchs_features_scores_and_alerts(line: Path, p
         assert scored["fraud_score"] == row["fraud_score"]
         assert scored["risk_level"] == row["risk_level"]
         assert scored["alerted"] is (row["fraud_score"] > THRESHOLD)
-    lines = (executions / "Results" / "results" / "alerts.jsonl").read_text().splitlines()
-    ids = {event["transaction"]["transaction_id"] for event in sent}
-    by_batch = {alert["deduplication_id"]: alert for alert in map(json.loads, lines) if alert["transaction_id"] in ids}
+    by_batch = batch.alerts(line, DAY, [event["transaction"]["transaction_id"] for event in sent])
     assert by_batch
     assert {alert["deduplication_id"]: alert for alert in heard(place)} == by_batch
 
 
 def test_an_event_that_comes_again_changes_nothing(line: Path, place: str):
     """EventBridge delivers at least once."""
-    event = events(line)[0]
+    event = batch.events(line, DAY)[0]
     first = realtime.features(event)
     assert [realtime.append(event)["appended"] for _ in range(2)] == [True, False]
     assert realtime.features(event) == first
@@ -129,7 +110,7 @@ def test_an_event_that_comes_again_changes_nothing(line: Path, place: str):
 
 @pytest.mark.usefixtures("place")
 def test_a_new_champion_scores_from_the_next_transaction_on(line: Path):
-    event = events(line)[0]
+    event = batch.events(line, DAY)[0]
     served = realtime.features(event)
     assert realtime.score({**event, **served})["model_version"] == f"v{DAY}"
     pointer = {"champion": {"model_version": "v2030-01-01"}}
@@ -151,14 +132,14 @@ def test_a_new_champion_scores_from_the_next_transaction_on(line: Path):
     ],
 )
 def test_what_no_batch_would_take_is_rejected_by_the_same_rules(line: Path, change: dict[str, Any], says: str):
-    event = {"transaction": events(line)[0]["transaction"] | change}
+    event = {"transaction": batch.events(line, DAY)[0]["transaction"] | change}
     with pytest.raises(InputRejected, match=says):
         realtime.features(event)
 
 
 @pytest.mark.usefixtures("place")
 def test_features_of_another_contract_are_refused(line: Path):
-    event = events(line)[0]
+    event = batch.events(line, DAY)[0]
     with pytest.raises(InputRejected, match=r"the features are of contract abc, and model .* expects"):
         realtime.score({**event, "features": [0.0] * len(NAMES), "contract": "abc"})
 
@@ -167,4 +148,4 @@ def test_a_function_that_is_set_up_wrongly_says_what_is_missing(line: Path, monk
     monkeypatch.delenv(realtime.HISTORY, raising=False)
     monkeypatch.setenv("FRAUDLINE_LOG_VALUES", "true")
     with pytest.raises(StageFailed, match="the function's environment has no FRAUDLINE_HISTORY"):
-        realtime.features(events(line)[0])
+        realtime.features(batch.events(line, DAY)[0])

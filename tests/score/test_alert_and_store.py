@@ -23,6 +23,7 @@ from fraudline.score.alerts import alerts_of, cases_of, messages_of
 from fraudline.score.score_table import CLAIM_MINUTES
 from fraudline.stage import WATCHED
 from fraudline.train.histograms import histogram
+from tests import tables
 from tests.killing import Killed, killed_after
 from tests.running import run_stage
 
@@ -145,12 +146,7 @@ class Places:
 
 
 def made(name: str, *, fifo: bool = False) -> Places:
-    boto3.client("dynamodb").create_table(
-        TableName=name,
-        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    tables.make(name)
     suffix, kinds = (".fifo", [{"FifoTopic": "true"}, {"FifoQueue": "true"}]) if fifo else ("", [{}, {}])
     topic = boto3.client("sns").create_topic(Name=name + suffix, Attributes=kinds[0])["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName=name + suffix, Attributes=kinds[1])["QueueUrl"]

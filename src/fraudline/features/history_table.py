@@ -19,7 +19,7 @@ import polars as pl
 from fraudline import dynamodb
 from fraudline.days import DAY, day_number
 from fraudline.dynamodb import Item
-from fraudline.errors import InputError
+from fraudline.errors import InputError, TemporaryError
 from fraudline.features import definitions
 from fraudline.features.history import SCHEMAS, History, events_of
 
@@ -123,7 +123,7 @@ class HistoryTable:
             if dynamodb.put_if_version(self._table, item, int(live["version"]["N"]) if live else 0):
                 return True
             dynamodb.wait(attempt)
-        raise TimeoutError(f"table '{self._table}': an item changed {_TRIES} times while it was to be written")
+        raise TemporaryError(f"table '{self._table}': an item changed {_TRIES} times while it was written; try again")
 
     def _get(self, keys: Iterable[str]) -> dict[str, Item]:
         return {item["key"]["S"]: item for item in dynamodb.get(self._table, keys)}

@@ -17,10 +17,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from fraudline.errors import InputError
+from fraudline.errors import InputError, TemporaryError
 from fraudline.hosts import faults, log
 from fraudline.hosts.aws_lambda import Answer, InputRejected, StageFailed
 from fraudline.stages import STAGES
@@ -54,8 +54,8 @@ def features(event: Event, _context: object = None) -> Answer:
     """The features of one transaction from the history table, in the order of the contract.
 
     Raises:
-        InputRejected: the event or its transaction is wrong.
-        StageFailed: the table holds no history that is of today's contract, or of these days.
+        InputRejected: the event or its transaction is wrong, or the table holds no history of the contract and the day.
+        StageFailed: the same again may do, or it is a fault of ours.
     """
     from fraudline.features import definitions  # noqa: PLC0415 - each function imports its own image's libraries alone
     from fraudline.features.history_table import HistoryTable  # noqa: PLC0415
@@ -121,12 +121,11 @@ def _champion() -> Any:
     return _loaded(place, s3.read(place, POINTER_FILE) or "")
 
 
-@cache
+@lru_cache(maxsize=1)  # one champion is kept, not all that ever were
 def _loaded(place: str, _pointer: str) -> Any:
     from fraudline.channel import Channels  # noqa: PLC0415
     from fraudline.train.model import load  # noqa: PLC0415
 
-    _loaded.cache_clear()  # one champion is kept, not all that ever were
     with Channels(STAGES["serve"], {"model": place}, {}) as channels:
         return load(channels)
 
@@ -154,7 +153,7 @@ def _answered(work: Callable[[], Answer]) -> Answer:
     try:
         return work()
     except Exception as error:
-        known = error if isinstance(error, InputError) else faults.explain(error, {})
+        known = error if isinstance(error, InputError | TemporaryError) else faults.explain(error, {})
         if known is None:
             _log.exception("the function failed")
             raise StageFailed(f"{log.described(error)}; the log has the stack") from None

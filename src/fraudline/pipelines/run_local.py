@@ -26,10 +26,10 @@ from moto.server import ThreadedMotoServer
 
 from fraudline import s3
 from fraudline.errors import InputError
+from fraudline.local.runner import Places
 from fraudline.pipelines import local_mode
 from fraudline.pipelines.service import line_of
-from fraudline.stage import POINTER_FILE
-from fraudline.workflow import CHAMPION, LABELS, RAW
+from fraudline.workflow import LABELS, RAW
 
 ROOT, DATA = "s3://fraudline/root", "s3://fraudline/data"
 REGISTRY = "model-packages"
@@ -119,10 +119,7 @@ def _addresses(engine: Any) -> tuple[str, str]:
 
 
 def _bring(root: Path) -> None:
-    pointer = root / CHAMPION.template / POINTER_FILE
-    if not pointer.exists() and not (root / "executions").exists():
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        pointer.write_text(json.dumps({"champion": None}) + "\n")
+    Places(root, root).prepare()
     s3.upload(root, f"{ROOT}/", str)
     sagemaker = boto3.client("sagemaker")
     for file in sorted((root / REGISTRY).glob("*/*.json"), key=lambda path: (path.parent, int(path.stem))):

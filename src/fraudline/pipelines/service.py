@@ -146,9 +146,9 @@ def parameters(name: str, definition: Mapping[str, Any], given: Mapping[str, str
     return dict(given)
 
 
-def steps(arn: str) -> list[dict[str, Any]]:
+def _steps(sagemaker: Any, arn: str) -> list[dict[str, Any]]:
     """An execution's steps that have begun, the first first."""
-    pages = client().get_paginator("list_pipeline_execution_steps")
+    pages = sagemaker.get_paginator("list_pipeline_execution_steps")
     with told(f"look at {arn}"):
         return [
             step
@@ -159,8 +159,12 @@ def steps(arn: str) -> list[dict[str, Any]]:
 
 def execution(arn: str) -> dict[str, Any]:
     """An execution's status, and why it failed."""
+    return _execution(client(), arn)
+
+
+def _execution(sagemaker: Any, arn: str) -> dict[str, Any]:
     with told(f"look at {arn}"):
-        found: dict[str, Any] = client().describe_pipeline_execution(PipelineExecutionArn=arn)
+        found: dict[str, Any] = sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
     return found
 
 
@@ -176,10 +180,10 @@ def executions(name: str, most: int = 10) -> list[dict[str, Any]]:
 
 def watch(arn: str, tell: Callable[[str], None], seconds: float = SECONDS_BETWEEN_LOOKS) -> bool:
     """Tell of each step as it begins and ends, until the execution has ended; whether it succeeded."""
-    shown: set[str] = set()
+    sagemaker, shown = client(), set[str]()
     while True:
-        status = execution(arn)["PipelineExecutionStatus"]
-        for line in map(line_of, steps(arn)):
+        status = _execution(sagemaker, arn)["PipelineExecutionStatus"]
+        for line in map(line_of, _steps(sagemaker, arn)):
             if line not in shown:
                 shown.add(line)
                 tell(line)
@@ -208,9 +212,10 @@ def _seconds(moment: Any) -> float:
 
 def show(arn: str, tell: Callable[[str], None]) -> bool:
     """Tell of an execution's steps as they are; whether it has not failed."""
-    for step in steps(arn):
+    sagemaker = client()
+    for step in _steps(sagemaker, arn):
         tell(line_of(step))
-    found = execution(arn)
+    found = _execution(sagemaker, arn)
     tell(" ".join(filter(None, [arn, found["PipelineExecutionStatus"], found.get("FailureReason")])))
     return bool(found["PipelineExecutionStatus"] != "Failed")
 
