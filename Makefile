@@ -130,8 +130,12 @@ bench-features: $(BENCH) ## the features against pandas, DuckDB and polars, with
 	.venv-bench/bin/python -m benchmarks.features --data $(DATA) $(ARGS)
 
 .PHONY: docs
-docs: $(SETUP) ## write the generated documents anew
-	$(BIN)/fraudline docs
+docs: $(SETUP) ## write the generated documents
+	$(BIN)/python -m tools.documents
+
+.PHONY: cost
+cost: $(SETUP) ## estimate the monthly cost on AWS [TRANSACTIONS=50000] [ARGS=--endpoint]
+	$(BIN)/python -m tools.cost --transactions $(or $(TRANSACTIONS),50000) $(ARGS)
 
 .PHONY: golden
 golden: $(SETUP) $(PIPELINE) ## write the golden files anew; read the difference before committing it

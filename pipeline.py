@@ -23,14 +23,14 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from fraudline.errors import InputError
-from fraudline.hosts import opt_ml
-from fraudline.pipelines import service
-from fraudline.pipelines.images import images
-from fraudline.pipelines.offline import offline
-from fraudline.stage import REQUIRED, SUMMARY, SUMMARY_FILE, Parameter, Stage
-from fraudline.stages import EXECUTION
-from fraudline.workflow import CHAMPION, LABELS, RAW, TRAINED, WORKFLOWS, Execution, Output, Step
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.stage import REQUIRED, SUMMARY, SUMMARY_FILE, Parameter, Stage
+from fraudline.catalog.stages import EXECUTION
+from fraudline.catalog.workflow import CHAMPION, LABELS, RAW, TRAINED, WORKFLOWS, Execution, Output, Step
+from fraudline.entrypoints import opt_ml
+from fraudline.orchestration.images import images
+from fraudline.orchestration.sagemaker import service
+from fraudline.orchestration.sagemaker.offline import offline
 
 gc.disable()  # the SDK's two thousand modules stay; to search them for garbage takes a second of five
 with offline():
@@ -288,7 +288,7 @@ class Definition:
             "cache_config": CacheConfig(enable_caching=stage.name in self.skippable, expire_after="P7D"),
             "retry_policies": [BUSY, FULL],
         }
-        if stage.host == "training":
+        if stage.platform == "training":
             return TrainingStep(stage.step, self.training(stage, wired), **how)
         return ProcessingStep(stage.step, self.processing(stage, wired), **how)
 
@@ -487,7 +487,7 @@ def _status(options: argparse.Namespace) -> bool:
 
 
 def _run_local(options: argparse.Namespace) -> bool:
-    from fraudline.pipelines import run_local  # noqa: PLC0415 - a server and the SDK's local mode, for this alone
+    from tools.sagemaker_local import run as run_local  # noqa: PLC0415 - a server and the SDK's local mode, for this alone
 
     pipeline = build(options)
     given = {"Root": run_local.ROOT, "Data": run_local.DATA, "DataVersion": "local", **_days(options)}
@@ -497,7 +497,7 @@ def _run_local(options: argparse.Namespace) -> bool:
 
 
 def _serve_local(options: argparse.Namespace) -> bool:
-    from fraudline.pipelines import run_local  # noqa: PLC0415
+    from tools.sagemaker_local import run as run_local  # noqa: PLC0415
 
     with run_local.aws(None, options.root) as scratch:
         return run_local.serve(MODEL_PACKAGES, options.port, scratch)

@@ -14,12 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import detection
-from fraudline.local import runner
-from fraudline.local.carriers import Finished, Processes
-from fraudline.local.commands import SAMPLE
+from fraudline.catalog.stage import Stage
+from fraudline.catalog.workflow import Execution
+from fraudline.orchestration.local import runner
+from fraudline.orchestration.local.commands import SAMPLE
+from fraudline.orchestration.local.launchers import Finished, Processes
 from fraudline.simulate import simulate
-from fraudline.stage import Stage
-from fraudline.workflow import Execution
 
 
 def main() -> None:

@@ -24,16 +24,17 @@ import polars as pl
 import xgboost
 from numpy.typing import NDArray
 
-from fraudline.channel import Channels
-from fraudline.days import day_number, from_day_number
-from fraudline.features import definitions as d
+from fraudline.catalog import features as d
+from fraudline.catalog.days import day_number, from_day_number
+from fraudline.catalog.stages import STAGES
+from fraudline.entrypoints.parameters import parse
+from fraudline.entrypoints.run import call
 from fraudline.features.history import EVENTS, known_of
 from fraudline.features.numpy_engine import compute
-from fraudline.hosts.parameters import parse
-from fraudline.local.documents import ablation_page
+from fraudline.model.metrics import average_precision
+from fraudline.runtime.channels import Channels
 from fraudline.simulate import simulate
-from fraudline.stages import STAGES
-from fraudline.train.metrics import average_precision
+from tools.documents import ablation_page
 
 DELAY, WARMUP, WEEK = 7, 14, 7
 LATEST_LABEL = timedelta(days=60)  # after the last transaction
@@ -108,7 +109,7 @@ def _read(data: Path) -> pl.DataFrame:
     with TemporaryDirectory() as scratch:
         outputs = {channel.name: f"{scratch}/{channel.name}" for channel in stage.writes}
         with Channels(stage, {"raw": str(data / "raw"), "labels": str(data / "labeled")}, outputs) as channels:
-            channels.commit(stage.run(channels, **parse(stage, texts)))
+            channels.commit(call(stage, channels, parse(stage, texts)))
         return pl.read_parquet(f"{outputs['dataset']}/**/*.parquet").sort("timestamp", "transaction_id")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fraudline.train.metrics import CardRanking, average_precision
+from fraudline.model.metrics import CardRanking, average_precision
 
 
 def main() -> None:

@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 
 from benchmarks.processes import Used, interleaved, measure
-from fraudline.features.definitions import FEATURES
+from fraudline.catalog.features import FEATURES
+from fraudline.catalog.stages import STAGES
 from fraudline.simulate import simulate
-from fraudline.stages import STAGES
 
 PYTHON = sys.executable
 RUNS = 5

@@ -26,9 +26,9 @@ from typing import Any
 import boto3
 import numpy as np
 
-from fraudline import s3
-from fraudline.features.definitions import NAMES, contract
-from fraudline.hosts import realtime
+from fraudline.catalog.features import NAMES, contract
+from fraudline.entrypoints import realtime
+from fraudline.runtime import s3
 from fraudline.simulate import simulate
 from tests import batch, emulator, tables
 

@@ -20,9 +20,9 @@ from typing import Any
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from fraudline.features.definitions import NAMES
+from fraudline.catalog.features import NAMES
+from fraudline.entrypoints.glue import session
 from fraudline.features.spark_engine import compute, counts_of, frauds_of
-from fraudline.hosts.glue import session
 
 DELAY = 7
 DISTANCES = [name for name in NAMES if "distance" in name or "speed" in name]

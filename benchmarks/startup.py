@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from fraudline.local import runner
-from fraudline.local.carriers import Docker, Finished
+from fraudline.catalog.stage import Stage
+from fraudline.catalog.workflow import WORKFLOWS, Execution
+from fraudline.orchestration.local import runner
+from fraudline.orchestration.local.launchers import Docker, Finished
 from fraudline.simulate import simulate
-from fraudline.stage import Stage
-from fraudline.workflow import WORKFLOWS, Execution
 
 START, DAYS = date(2026, 1, 1), 91
 LEAST = [("rounds", "1"), ("samples", "2"), ("min_average_precision", "0"), ("min_card_precision", "0")]
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="of which the medians are printed [5]")
     options = parser.parse_args()
     docker = Docker("", options.version)
-    stages = [step.stage for steps in WORKFLOWS.values() for step in steps]
+    stages = [step.stage for workflow in WORKFLOWS.values() for step in workflow.steps]
     imports: dict[str, list[float]] = {stage.name: [] for stage in stages}
     whole: dict[str, list[float]] = {stage.name: [] for stage in stages}
     with TemporaryDirectory() as scratch:

@@ -20,8 +20,8 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError, WaiterError
 
-from fraudline.errors import InputError
-from fraudline.pipelines.images import images
+from fraudline.catalog.errors import InputError
+from fraudline.orchestration.images import images
 
 GLUE = Path(__file__).parent
 FOUNDATION, CHANGE_SET = "fraudline-foundation", "make-deploy"

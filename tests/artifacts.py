@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xgboost
 
-from fraudline.train.model import Model, save
+from fraudline.model.model import Model, save
 
 ROWS = np.random.default_rng(1).normal(size=(400, 3)).astype(np.float32)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
-from fraudline import aws as aws_clients
-from fraudline import dynamodb, s3
+from fraudline.runtime import aws as aws_clients
+from fraudline.runtime import dynamodb, s3
 
 settings.register_profile("default", deadline=None, derandomize=True, database=None)
 settings.load_profile("default")
@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
     """A small Spark, in the environment that has one: make spark-setup."""
-    from fraudline.hosts.glue import session  # noqa: PLC0415
+    from fraudline.entrypoints.glue import session  # noqa: PLC0415
 
     # Many short jobs: what a Java compiles well it would not use for long.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")

@@ -7,12 +7,13 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from fraudline import s3
-from fraudline.channel import Channels
-from fraudline.hosts import parameters
-from fraudline.stage import WATCHED
-from fraudline.stages import STAGES
-from fraudline.workflow import WORKFLOWS, Execution
+from fraudline.catalog.plan import Location, plan, resolve
+from fraudline.catalog.stage import WATCHED
+from fraudline.catalog.stages import STAGES
+from fraudline.entrypoints import parameters
+from fraudline.entrypoints.run import call
+from fraudline.runtime import s3
+from fraudline.runtime.channels import Channels
 
 
 def run_stage(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], **texts: Any) -> dict[str, Any]:
@@ -23,9 +24,9 @@ def run_stage(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], 
         if not s3.is_uri(place):
             Path(place).mkdir(parents=True, exist_ok=True)
     with Channels(stage, *places) as channels:
-        summary = stage.run(channels, **values)
+        summary = call(stage, channels, values)
         channels.commit(summary, replace=values.get("replace", False))
-    assert set(summary.get(WATCHED, {})) == {metric.name for metric in stage.watches}  # an alarm waits for each
+    assert set(summary.get(WATCHED, {})) == {metric.name for metric in stage.metrics}  # an alarm waits for each
     return summary
 
 
@@ -33,19 +34,19 @@ def run_workflow(
     workflow: str, as_of: date, data: Path, root: Path, until: str | None = None, **texts: Any
 ) -> dict[str, Any]:
     """The summaries of a workflow's stages, up to and with ``until``."""
-    execution, summaries = Execution(workflow, as_of), {}
-    for step in WORKFLOWS[workflow]:
-        stage = step.stage
+    summaries: dict[str, Any] = {}
+
+    def path(location: Location) -> Path:
+        return {"data": data, "root": root}[location.base] / resolve(location.template, as_of)
+
+    for job in plan(workflow):
+        stage = job.stage
         known = {parameter.name for parameter in stage.parameters}
-        given = {"as_of": as_of, "execution": execution.id} | texts
-
-        def path(place: str) -> Path:
-            return (data if place in ("raw/", "labeled/") else root) / place
-
+        given = {parameter.name: resolve(value, as_of) for parameter, value in job.values.items()} | texts
         summaries[stage.name] = run_stage(
             stage.name,
-            {name: path(place) for name, place in execution.inputs(step).items()},
-            {name: path(place) for name, place in execution.outputs(step).items()},
+            {name: path(location) for name, location in job.inputs.items()},
+            {name: path(location) for name, location in job.outputs.items()},
             **{name: value for name, value in given.items() if name in known},
         )
         if stage.name == until:

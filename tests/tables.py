@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import boto3
 
-from fraudline import dynamodb
+from fraudline.runtime import dynamodb
 
 
 def make(name: str) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.days import from_day_number
+from fraudline.catalog.days import from_day_number
+from fraudline.catalog.schema import DATASET
+from fraudline.catalog.stages import STAGES
 from fraudline.features.history import EVENTS, known_of
 from fraudline.features.numpy_engine import compute
-from fraudline.schema import DATASET
-from fraudline.stages import STAGES
+from fraudline.runtime.channels import Channels
 
 DELAY = 7
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
-from fraudline.channel import Channels
+from fraudline.catalog.schema import TRANSACTIONS
+from fraudline.catalog.stages import STAGES
 from fraudline.features.history import read_history
 from fraudline.features.numpy_engine import compute
-from fraudline.schema import TRANSACTIONS
-from fraudline.stages import STAGES
+from fraudline.runtime.channels import Channels
 
 DELAY = 7
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from fraudline.hosts.glue import run
+from fraudline.entrypoints.glue import run
 
 run("data-extraction", sys.argv[1:])

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fraudline import __version__
-from fraudline.errors import InputError
-from fraudline.hosts import aws_lambda, log, realtime
-from fraudline.hosts.run import INPUT_IS_WRONG, Parser, run
-from fraudline.local import commands
-from fraudline.stages import STAGES
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.stages import STAGES
+from fraudline.entrypoints import aws_lambda, log, realtime
+from fraudline.entrypoints.run import INPUT_IS_WRONG, Parser, run
+from fraudline.orchestration.local import commands
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for stage in STAGES.values():
-        subparsers.add_parser(stage.name, help=f"{stage.says} (image {stage.image})", add_help=False)
-    handlers = {name: f"{aws_lambda.__name__}.{name}" for name, stage in STAGES.items() if stage.host != "hosting"}
+        subparsers.add_parser(stage.name, help=f"{stage.description} (image {stage.image})", add_help=False)
+    handlers = {name: f"{aws_lambda.__name__}.{name}" for name, stage in STAGES.items() if stage.platform != "hosting"}
     handlers |= {name: f"{realtime.__name__}.{handler.__name__}" for name, handler in realtime.FUNCTIONS.items()}
     function = subparsers.add_parser("lambda", help="Answer events as a Lambda function, of a stage or in real time.")
     function.add_argument("name", choices=handlers)

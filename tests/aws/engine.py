@@ -47,10 +47,10 @@ from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfunctions_parser_backends
 from moto.stepfunctions.responses import StepFunctionResponse
 
-from fraudline import aws as aws_clients
-from fraudline import dynamodb, s3
+from fraudline.runtime import aws as aws_clients
+from fraudline.runtime import dynamodb, s3
 from tests import emulator
-from tests.hosts.jobs import tagged
+from tests.entrypoints.jobs import tagged
 from tests.wiring.aws import operation
 
 ACCOUNT, REGION = "123456789012", "us-east-1"

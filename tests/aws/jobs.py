@@ -45,10 +45,10 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
-from fraudline import s3
-from fraudline.stage import SUMMARY_FILE
-from fraudline.workflow import dated
-from tests.hosts.jobs import tagged
+from fraudline.catalog.plan import resolve
+from fraudline.catalog.stage import SUMMARY_FILE
+from fraudline.runtime import s3
+from tests.entrypoints.jobs import tagged
 
 REPOSITORY = Path(__file__).parents[2]
 SPARK = Path(os.environ.get("FRAUDLINE_SPARK_PYTHON", REPOSITORY / ".venv-spark" / "bin" / "python"))
@@ -188,7 +188,7 @@ def on_spark(script: Path, arguments: Mapping[str, str], folder: Path) -> Ended:
     assert SPARK.exists(), f"{SPARK} has Spark and is missing; make it with: make spark-setup"
     given = {name: value for name, value in arguments.items() if not name.startswith(GLUES_OWN)}
     as_of = date.fromisoformat(given["--as-of"])
-    places = {name: dated(value, as_of) for name, value in given.items() if s3.is_uri(value)}
+    places = {name: resolve(value, as_of) for name, value in given.items() if s3.is_uri(value)}
     for place in places.values():
         s3.fetch(place, _copy(place, folder))
     copied = {name: str(_copy(value, folder)) if s3.is_uri(value) else value for name, value in given.items()}

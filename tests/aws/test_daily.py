@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline import dynamodb, s3
-from fraudline.features.definitions import contract
+from fraudline.catalog.features import contract
 from fraudline.features.history_table import HistoryTable
+from fraudline.runtime import dynamodb, s3
 from fraudline.score.alerts import URGENT
 from fraudline.simulate import simulate
 from tests.aws.engine import Engine, queue_of, received

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from fraudline import s3
+from fraudline.runtime import s3
 from tests.aws.engine import Engine
 
 # That server leaves its sockets to the garbage collector.

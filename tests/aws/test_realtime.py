@@ -12,11 +12,11 @@ import boto3
 import numpy as np
 import pytest
 
-from fraudline import s3
-from fraudline.features.definitions import NAMES, contract
+from fraudline.catalog.features import NAMES, contract
+from fraudline.runtime import s3
 from tests import batch
 from tests.aws.engine import Engine, queue_of, received
-from tests.hosts.test_realtime import DAY, THRESHOLD, day_by_batch, heard
+from tests.entrypoints.test_realtime import DAY, THRESHOLD, day_by_batch, heard
 
 pytestmark = [
     pytest.mark.docker,

@@ -15,10 +15,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline import s3
+from fraudline.catalog.workflow import WORKFLOWS
+from fraudline.runtime import s3
 from fraudline.score.deploy_model import ENDPOINT
 from fraudline.simulate import simulate
-from fraudline.workflow import WORKFLOWS
 from tests.aws.engine import Engine
 from tests.aws.jobs import Ended, Jobs, define, jobs
 from tests.glue.test_fraud_feature_eng import INEXACT
@@ -231,7 +231,7 @@ def scored(stack: Stack, machine: Path) -> dict[str, Any]:
 
 def test_a_day_over_processing_jobs_is_the_laptops(stack: Stack, scored: dict[str, Any], data: Path, tmp_path: Path):
     assert scored["status"] == "SUCCEEDED", scored
-    assert stack.jobs.ran == [step.stage.name for step in WORKFLOWS["daily"]]
+    assert stack.jobs.ran == [step.stage.name for step in WORKFLOWS["daily"].steps]
     assert_day_is_equal(stack, data, SCORED, tmp_path)
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from fraudline.days import from_day_number
+from fraudline.catalog.days import from_day_number
+from fraudline.catalog.schema import LABELS, TRANSACTIONS
 from fraudline.features.history import EVENTS, History, counts_of, frauds_of
 from fraudline.features.numpy_engine import compute
-from fraudline.schema import LABELS, TRANSACTIONS
 
 DAY = 86_400
 MONDAY = 1_704_067_200  # 2024-01-01 00:00 UTC

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraudline.features import definitions
+from fraudline.catalog import features as definitions
 from fraudline.features.spark_engine import compute, counts_of, frauds_of
 
 from .conftest import DELAY, Engine, Row, labels_of, transactions_of

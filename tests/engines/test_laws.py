@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from fraudline.features.definitions import FEATURES, DistanceFromHome, DistanceFromPrevious, SpeedFromPrevious
+from fraudline.catalog.features import FEATURES, DistanceFromHome, DistanceFromPrevious, SpeedFromPrevious
 
 from .conftest import DAY, DELAY, Engine, Row, cases, some_rows
 from .oracle import feature

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.schema import DATASET, REJECTED
 from fraudline.etl.data_extraction import months_before
-from fraudline.schema import DATASET, REJECTED
 from tests.etl.deliveries import GOOD, deliver, extract
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from fraudline.etl import data_extraction, dataset
 from tests.etl.deliveries import GOOD, deliver, extract
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from fraudline.schema import LABELS, TRANSACTIONS
+from fraudline.catalog.schema import LABELS, TRANSACTIONS
 from tests.etl.deliveries import DAY, GOOD, deliver
 from tests.running import run_stage
 

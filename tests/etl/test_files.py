@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from tests.etl.deliveries import DAY, GOOD, deliver, extract, write
 
 FORMATS = ["parquet", "csv", "csv.gz", "jsonl", "ndjson", "jsonl.gz", "ndjson.gz"]

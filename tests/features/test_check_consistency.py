@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraudline.errors import InputError
-from fraudline.features.definitions import NAMES
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.features import NAMES
 from tests.running import run_stage
 
 SCHEMA = {"transaction_id": pl.String, **dict.fromkeys(NAMES, pl.Float32)}

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline.errors import InputError
-from fraudline.features.definitions import NAMES, contract
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.features import NAMES, contract
+from fraudline.catalog.schema import TRANSACTIONS
 from fraudline.features.history import History
 from fraudline.features.history_table import HistoryTable, items_of
 from fraudline.features.numpy_engine import features_of
-from fraudline.schema import TRANSACTIONS
 from fraudline.simulate import simulate
 from tests import tables
 from tests.running import run_stage, run_workflow

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline.errors import InputError
-from fraudline.features.definitions import NAMES, contract
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.features import NAMES, contract
+from fraudline.catalog.schema import DATASET, TRANSACTIONS
 from fraudline.features.history import EVENTS, known_of
 from fraudline.features.numpy_engine import compute
-from fraudline.schema import DATASET, TRANSACTIONS
 from fraudline.simulate import simulate
 from tests.running import days, run_stage, run_workflow
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from fraudline.features.split import split
 
 AS_OF = date(2026, 6, 1)

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from fraudline.etl.rules import LABEL_RULES, RAW_RULES
 from tests.etl.deliveries import DAY, GOOD, deliver, write
 from tests.etl.test_files import BROKEN as BROKEN_FILES

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline.features.definitions import FEATURES, DistanceFromHome, DistanceFromPrevious, SpeedFromPrevious
+from fraudline.catalog.features import FEATURES, DistanceFromHome, DistanceFromPrevious, SpeedFromPrevious
 from fraudline.simulate import simulate
 from tests.glue.jobs import run_job
 from tests.running import run_stage

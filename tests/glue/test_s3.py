@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline import s3
+from fraudline.runtime import s3
 from fraudline.simulate import simulate
 from tests.etl.deliveries import DAY, GOOD, deliver, write
 from tests.glue.jobs import run_job

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudline.local.documents import IMAGES
+from fraudline.catalog.stages import IMAGES
 
 REPOSITORY, GOLDEN = Path(__file__).parents[2], Path(__file__).with_name("bake.json")
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudline.workflow import WORKFLOWS
+from fraudline.catalog.workflow import WORKFLOWS
 from tests import defined
 
 

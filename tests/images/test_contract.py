@@ -23,11 +23,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 from polars.testing import assert_frame_equal
 
-from fraudline.hosts.run import INPUT_IS_WRONG
+from fraudline.catalog.stages import STAGES
+from fraudline.entrypoints.run import INPUT_IS_WRONG
 from fraudline.simulate import simulate
-from fraudline.stages import STAGES
 from tests.artifacts import write_artifact
-from tests.hosts import jobs
+from tests.entrypoints import jobs
 from tests.train.test_train import features
 
 pytestmark = pytest.mark.docker

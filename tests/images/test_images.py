@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from fraudline import __version__
-from fraudline.local.documents import IMAGES
+from fraudline.catalog.stages import IMAGES, STAGES
 from fraudline.simulate import simulate
-from fraudline.stages import STAGES
 from tests.artifacts import write_artifact
-from tests.hosts import jobs
+from tests.entrypoints import jobs
 
 pytestmark = pytest.mark.docker
 

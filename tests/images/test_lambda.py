@@ -11,13 +11,13 @@ from pathlib import Path
 import boto3
 import pytest
 
-from fraudline import s3
+from fraudline.catalog.stages import STAGES
+from fraudline.runtime import s3
 from fraudline.simulate import simulate
-from fraudline.stages import STAGES
 from tests import emulator
 from tests.emulator import invoke
-from tests.hosts import jobs
-from tests.hosts.test_aws_lambda import EVENT
+from tests.entrypoints import jobs
+from tests.entrypoints.test_aws_lambda import EVENT
 
 pytestmark = pytest.mark.docker
 

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from fraudline import __version__
-from fraudline.local.documents import IMAGES
-from tests.hosts import jobs
+from fraudline.catalog.stages import IMAGES
+from tests.entrypoints import jobs
 
 pytestmark = [pytest.mark.docker, pytest.mark.registry]
 

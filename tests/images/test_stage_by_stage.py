@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from fraudline.catalog.stages import STAGES
 from fraudline.simulate import simulate
-from fraudline.stages import STAGES
 
 pytestmark = pytest.mark.docker
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fraudline.channel import Channels
-from fraudline.stages import STAGES
-from fraudline.train.model import Model, load
+from fraudline.catalog.stages import STAGES
+from fraudline.model.model import Model, load
+from fraudline.runtime.channels import Channels
 from tests.artifacts import write_artifact
 
 

@@ -14,15 +14,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraudline import dynamodb
-from fraudline.errors import InputError, TemporaryError
-from fraudline.hosts import faults
-from fraudline.schema import FEATURE_KEYS, HIGH_RISK, LABELS, SCORES, TRANSACTIONS
+from fraudline.catalog.errors import InputError, TemporaryError
+from fraudline.catalog.schema import FEATURE_KEYS, HIGH_RISK, LABELS, SCORES, TRANSACTIONS
+from fraudline.catalog.stage import WATCHED
+from fraudline.model.histograms import histogram
+from fraudline.runtime import dynamodb, faults
 from fraudline.score import alert_and_store, outbox
 from fraudline.score.alerts import alerts_of, cases_of, messages_of
 from fraudline.score.score_table import CLAIM_MINUTES
-from fraudline.stage import WATCHED
-from fraudline.train.histograms import histogram
 from tests import tables
 from tests.killing import Killed, killed_after
 from tests.running import run_stage

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraudline.errors import InputError, TemporaryError
+from fraudline.catalog.errors import InputError, TemporaryError
+from fraudline.model.artifact import probes
+from fraudline.model.model import Model
 from fraudline.score import client, deploy_model, endpoint, risk
-from fraudline.train.artifact import probes
-from fraudline.train.model import Model
 from tests.artifacts import ROWS, write_artifact
 from tests.hosting import Hosting, hosting
 from tests.killing import Killed, killed_after

@@ -12,7 +12,7 @@ import pytest
 from pypdf import PdfReader
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
-from fraudline.schema import HIGH_RISK, SCORES
+from fraudline.catalog.schema import HIGH_RISK, SCORES
 from fraudline.score.charts import by_day, linear, logarithmic
 from fraudline.score.report import DailyReport, render
 from fraudline.score.wording import masked

@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraudline.channel import Channels
-from fraudline.errors import InputError
-from fraudline.schema import SCORES
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.schema import SCORES
+from fraudline.catalog.stages import STAGES
+from fraudline.model.artifact import find, pack
+from fraudline.model.model import Model, calibrated, load
+from fraudline.runtime.channels import Channels
 from fraudline.score import risk
 from fraudline.score.alerts import alerts_of
 from fraudline.score.filter_high_risk import review_threshold
-from fraudline.stages import STAGES
-from fraudline.train.artifact import find, pack
-from fraudline.train.model import Model, calibrated, load
 from tests.artifacts import ROWS
 from tests.running import run_stage
 

@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
+from fraudline.model.model import Model
 from fraudline.score import client, risk
 from fraudline.score.deploy_model import _serving
 from fraudline.score.server import MAX_BODY, Application
-from fraudline.train.model import Model
 from tests.artifacts import ROWS
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from fraudline.simulate import FRAUD_KINDS, Simulation, simulate
 
 START, DAYS = date(2025, 2, 20), 60  # over the end of a February, into April

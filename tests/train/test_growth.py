@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fraudline.channel import Channels
-from fraudline.stages import STAGES
+from fraudline.catalog.run import Run
+from fraudline.catalog.stages import STAGES
+from fraudline.runtime.channels import Channels
 from fraudline.train import growth, train
 from tests.train.test_train import features
 
@@ -33,10 +35,13 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "CHECKPOINT_TREES", 10)
 
 
+RUN = Run(date(2026, 3, 3), "unnamed", replace=False, now=datetime(2026, 3, 3, tzinfo=UTC))
+
+
 def trained(inputs: dict[str, str], folder: Path, checkpoints: Path | None, **other: Any) -> dict[str, Any]:
     folder.mkdir(exist_ok=True)
     with Channels(STAGES["train"], inputs, {"model": str(folder)}, checkpoints) as channels:
-        summary = train.run(channels, as_of="2026-03-03", **PARAMETERS | other)  # type: ignore[arg-type]
+        summary = train.run(channels, RUN, **PARAMETERS | other)
         channels.commit(summary)
     return summary
 

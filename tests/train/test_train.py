@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraudline.channel import Channels
-from fraudline.errors import InputError
-from fraudline.schema import FEATURE_KEYS
-from fraudline.stages import STAGES
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.schema import FEATURE_KEYS
+from fraudline.catalog.stages import STAGES
+from fraudline.model.histograms import psi
+from fraudline.model.metrics import average_precision
+from fraudline.model.model import Model, load
+from fraudline.runtime.channels import Channels
 from fraudline.train.calibration import platt
-from fraudline.train.histograms import psi
-from fraudline.train.metrics import average_precision
-from fraudline.train.model import Model, load
 from tests.running import run_stage
 
 NAMES = ["amount", "velocity_1h"]

@@ -15,12 +15,12 @@ import pytest
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
-from fraudline.hosts import opt_ml, parameters
-from fraudline.hosts.run import parser
+from fraudline.catalog.stage import Stage
+from fraudline.catalog.stages import STAGES
+from fraudline.catalog.workflow import CHAMPION, LABELS, RAW, TRAINED, WORKFLOWS, Execution, Output, Step
+from fraudline.entrypoints import opt_ml, parameters
+from fraudline.entrypoints.run import parser
 from fraudline.score import payload
-from fraudline.stage import Stage
-from fraudline.stages import STAGES
-from fraudline.workflow import CHAMPION, LABELS, RAW, TRAINED, WORKFLOWS, Execution, Output, Step
 from tests import defined
 
 pytestmark = pytest.mark.pipeline
@@ -41,7 +41,7 @@ NEEDED = {
     "deployment": {"Root", "AsOf", "Model"},
     "backfill": {"Root", "Data", "AsOf", "DataVersion"},
 }
-STEPS = [(workflow, step) for workflow, steps in WORKFLOWS.items() for step in steps]
+STEPS = [(workflow, step) for workflow in WORKFLOWS for step in WORKFLOWS[workflow].steps]
 each_step = pytest.mark.parametrize(("workflow", "step"), STEPS, ids=[step.stage.name for _, step in STEPS])
 each_workflow = pytest.mark.parametrize("workflow", WORKFLOWS)
 
@@ -76,7 +76,7 @@ def started(workflow: str) -> dict[str, dict[str, Any]]:
 
 def wired(workflow: str, stage: Stage) -> Wired:
     request = started(workflow)[stage.step]
-    if stage.host == "training":
+    if stage.platform == "training":
         below = "/opt/ml/input/data/"
         mounted = [
             (name := channel["ChannelName"], channel["DataSource"]["S3DataSource"]["S3Uri"], below + name)
@@ -99,7 +99,7 @@ def wired(workflow: str, stage: Stage) -> Wired:
 @each_workflow
 def test_every_stage_is_a_step_of_its_name_in_the_workflows_order(workflow: str):
     names = [step["Name"] for step in defined.jobs(definition(workflow)["Steps"])]
-    assert names == [step.stage.step for step in WORKFLOWS[workflow]]
+    assert names == [step.stage.step for step in WORKFLOWS[workflow].steps]
 
 
 @each_step
@@ -109,7 +109,7 @@ def test_every_channel_is_wired_exactly_once_and_nothing_else(workflow: str, ste
     read = Counter(name for name, *_ in [*found.mounted, *found.told])
     written = Counter(name for name, *_ in [*found.kept, *found.written])
     assert read == Counter(channel.name for channel in stage.reads)
-    summary = [] if stage.host == "training" else ["summary"]
+    summary = [] if stage.platform == "training" else ["summary"]
     assert written == Counter([*(channel.name for channel in stage.writes), *summary])
 
 
@@ -120,7 +120,7 @@ def test_a_job_reads_and_writes_where_the_execution_says(workflow: str, step: St
     for name, uri, *_ in [*found.mounted, *found.told]:
         place = step.reads[name]
         base = GIVEN["Data"] if place in (RAW, LABELS) else GIVEN["Root"]
-        if place == TRAINED or (isinstance(place, Output) and STAGES[place.stage].host == "training"):
+        if place == TRAINED or (isinstance(place, Output) and STAGES[place.stage].platform == "training"):
             assert uri.startswith(f"{base}/{execution.inputs(step)[name]}")  # below it, Training adds the job's name
             assert uri.endswith("/model.tar.gz")
         else:
@@ -158,7 +158,7 @@ def test_an_execution_that_sets_nothing_has_the_stages_own_defaults(workflow: st
 def test_stages_that_share_a_parameter_share_its_default(workflow: str):
     """The pipeline has it once, so that two stages can't be told two label delays."""
     seen: dict[str, Any] = {}
-    for step in WORKFLOWS[workflow]:
+    for step in WORKFLOWS[workflow].steps:
         for parameter in step.stage.parameters:
             assert seen.setdefault(parameter.name, parameter) is parameter
 
@@ -174,7 +174,7 @@ def test_an_execution_must_say_where_when_and_on_what_data(workflow: str):
 def test_a_job_runs_its_stage_in_the_image_that_bake_builds(workflow: str, step: Step):
     request, stage = started(workflow)[step.stage.step], step.stage
     baked = json.loads((Path(__file__).parents[1] / "golden" / "bake.json").read_text())["target"]
-    if stage.host == "training":  # SageMaker itself says "train" to the image
+    if stage.platform == "training":  # SageMaker itself says "train" to the image
         assert [request["AlgorithmSpecification"]["TrainingImage"]] == baked[stage.image]["tags"]
     else:
         assert [request["AppSpecification"]["ImageUri"]] == baked[stage.image]["tags"]
@@ -386,7 +386,7 @@ def test_settings_become_the_parameters_defaults_and_unknown_ones_are_refused():
 @each_step
 def test_sagemaker_would_take_the_request(workflow: str, step: Step):
     """Against the service's own model: unknown or missing fields, types, and how long a text may be."""
-    kind = "TrainingJob" if step.stage.host == "training" else "ProcessingJob"
+    kind = "TrainingJob" if step.stage.platform == "training" else "ProcessingJob"
     shape = get_session().get_service_model("sagemaker").shape_for(f"Create{kind}Request")
     request = started(workflow)[step.stage.step] | {f"{kind}Name": "a-job"}
     report = ParamValidator().validate(request, shape)
@@ -446,7 +446,7 @@ def test_a_definition_asks_nobody_and_is_the_same_everywhere(workflow: str, tmp_
 @each_workflow
 def test_images_are_pinned_by_the_digests_that_bake_wrote(workflow: str, tmp_path: Path):
     """A tag moves; a step cached under it would be an old image's."""
-    names = {step.stage.image for step in WORKFLOWS[workflow]}
+    names = {step.stage.image for step in WORKFLOWS[workflow].steps}
     built = {
         name: {
             "containerimage.digest": f"sha256:{number:064x}",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudline.local.documents import IMAGES
+from fraudline.catalog.stages import IMAGES
 
 REPOSITORY = Path(__file__).parents[2]
 WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from fraudline.channel import MANIFEST_FILE
-from fraudline.hosts import realtime
-from fraudline.local.state_machines import SETTINGS
-from fraudline.stages import STAGES
-from fraudline.workflow import HISTORY_BEFORE_AS_OF, LABELS, RAW, WORKFLOWS, Step, inputs, outputs
+from fraudline.catalog.stages import STAGES
+from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF, LABELS, RAW, WORKFLOWS, Step, inputs, outputs
+from fraudline.entrypoints import realtime
+from fraudline.orchestration.step_functions.state_machines import SETTINGS
+from fraudline.runtime.channels import MANIFEST_FILE
 from tests.wiring import aws
 
 REPOSITORY = Path(__file__).parents[2]
-STEPS = [(workflow, step) for workflow in ("training", "daily") for step in WORKFLOWS[workflow]]
+STEPS = [(workflow, step) for workflow in ("training", "daily") for step in WORKFLOWS[workflow].steps]
 each_step = pytest.mark.parametrize(("workflow", "step"), STEPS, ids=[step.stage.name for _, step in STEPS])
 each_machine = pytest.mark.parametrize("name", aws.MACHINES)
 
@@ -181,7 +181,7 @@ def test_a_role_is_taken_by_what_runs_its_stage_alone(workflow: str, step: Step)
     assert services == expected
 
 
-@pytest.mark.parametrize("step", WORKFLOWS["daily"], ids=lambda step: step.stage.name)
+@pytest.mark.parametrize("step", WORKFLOWS["daily"].steps, ids=lambda step: step.stage.name)
 def test_a_days_stages_are_functions_of_their_images(step: Step):
     function = aws.resources("Lambda::Function")[f"{step.stage.step}Function"]
     assert function["ImageConfig"]["Command"] == ["lambda", step.stage.name]
@@ -200,7 +200,7 @@ def test_every_function_has_a_machine_that_invokes_it():
 
 def watched() -> dict[str, set[str]]:
     """The names of metrics by their dimension's value: of stages, and of the machine that counts refusals."""
-    stages = {name: {metric.name for metric in stage.watches} for name, stage in STAGES.items()}
+    stages = {name: {metric.name for metric in stage.metrics} for name, stage in STAGES.items()}
     counted = re.findall(r'"MetricName": "(\w+)"', aws.MACHINES["daily"].read_text())
     return {**stages, "daily": set(counted)}
 

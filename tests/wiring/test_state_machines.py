@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from botocore.validate import ParamValidator
 
-from fraudline.hosts import opt_ml, parameters
-from fraudline.hosts.aws_lambda import InputRejected, StageFailed
-from fraudline.hosts.glue import options
-from fraudline.hosts.run import REFUSED, parser
-from fraudline.local.state_machines import ENDPOINTS, SETTINGS, VERDICT
-from fraudline.stage import SUMMARY
-from fraudline.workflow import LABELS, RAW, WORKFLOWS, Execution, Step, dated
+from fraudline.catalog.stage import SUMMARY
+from fraudline.catalog.workflow import LABELS, RAW, WORKFLOWS, Execution, Step, dated
+from fraudline.entrypoints import opt_ml, parameters
+from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
+from fraudline.entrypoints.glue import options
+from fraudline.entrypoints.run import REFUSED, parser
+from fraudline.orchestration.step_functions.state_machines import ENDPOINTS, SETTINGS, VERDICT
 from tests.wiring import aws
 
 AS_OF = date(2026, 6, 1)
@@ -32,7 +32,7 @@ BUSY = re.compile(
     r"\w+\.\w*(Throttl|Limit|TooMany|Throughput|Service|SdkClient|AWSLambda|Internal|Concurrent|S3Exc|SageMakerExc|AWSGlueExc)"
 )
 WORKFLOW_OF = {"daily": "daily", "daily_standard": "daily", "training": "training"}
-STEPS = [(name, step) for name, workflow in WORKFLOW_OF.items() for step in WORKFLOWS[workflow]]
+STEPS = [(name, step) for name, workflow in WORKFLOW_OF.items() for step in WORKFLOWS[workflow].steps]
 
 each_machine = pytest.mark.parametrize("name", aws.MACHINES)
 each_step = pytest.mark.parametrize(("name", "step"), STEPS, ids=[f"{name}-{step.stage.name}" for name, step in STEPS])
@@ -125,7 +125,7 @@ def test_no_failure_goes_unheard(name: str):
 
 def test_bad_input_ends_well_where_it_would_be_delivered_again():
     states = aws.machine("daily")["States"]
-    for step in WORKFLOWS["daily"]:
+    for step in WORKFLOWS["daily"].steps:
         first, *_ = states[step.stage.step]["Catch"]
         assert first["ErrorEquals"] == [InputRejected.__name__]
         after = [first["Next"]]
@@ -245,7 +245,7 @@ def test_every_channel_is_wired_once_where_the_execution_says(name: str, step: S
     expected |= {f"writes {key}": f"{ROOT}/{at}" for key, at in execution.outputs(step).items()}
     assert count == Counter(list(expected))
     for key, at in places.items():
-        if step.stage.host == "training" and key == f"writes {SUMMARY}":
+        if step.stage.platform == "training" and key == f"writes {SUMMARY}":
             continue
         if at == TRAINED:  # below the channel's address Training put a job's name
             assert at.startswith(expected[key])
@@ -298,7 +298,7 @@ def test_a_job_runs_its_stage_in_its_image(name: str, step: Step):
 @pytest.mark.parametrize("name", WORKFLOW_OF)
 def test_the_stages_are_the_workflows_in_its_order(name: str):
     states = aws.machine(name)["States"]
-    steps = [step.stage.step for step in WORKFLOWS[WORKFLOW_OF[name]]]
+    steps = [step.stage.step for step in WORKFLOWS[WORKFLOW_OF[name]].steps]
     assert [state for state in states if state in steps] == steps
     for earlier, later in pairwise(steps):
         after = states[earlier]["Next"]

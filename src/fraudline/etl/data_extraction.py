@@ -9,16 +9,17 @@ from typing import Any
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import DATASET
+from fraudline.catalog.stage import WATCHED, Summary
 from fraudline.etl.dataset import folder_count, folders_of, scan_dataset, sink_folders, weight
 from fraudline.etl.files import broken_files_named
 from fraudline.etl.judge import id_slice, judge, repeated_ids
 from fraudline.etl.labels import broken_labels, join_labels, latest_labels, read_labels
 from fraudline.etl.raw import days_before, read_days
 from fraudline.etl.rejected import count_rejected, sink_rejected
-from fraudline.schema import DATASET
-from fraudline.stage import WATCHED, Summary
+from fraudline.runtime.channels import Channels
 
 # Labels are joined so many rows at a time: what is in memory does not grow with the months.
 SLICE_ROWS = 3_000_000
@@ -27,7 +28,7 @@ FIRST = 20
 
 def run(
     channels: Channels,
-    as_of: date,
+    run: Run,
     months: int,
     label_delay_days: int,
     column: Sequence[tuple[str, str]],
@@ -35,7 +36,7 @@ def run(
     sample: float,
 ) -> Summary:
     """Write ``dataset`` (schema DATASET, in folders of customers) and ``rejected``."""
-    days = days_before(as_of, (as_of - months_before(as_of, months)).days)
+    days = days_before(run.as_of, (run.as_of - months_before(run.as_of, months)).days)
     raw, labels = read_days(channels, days, dict(column)), read_labels(channels)
     with broken_files_named(raw, labels):
         customers = raw.rows.group_by("customer_id").len().collect(engine="streaming")
@@ -52,13 +53,13 @@ def run(
             valid, known, *_ = pl.collect_all(
                 [
                     judged.valid,
-                    latest_labels(theirs, relabelled, as_of),
+                    latest_labels(theirs, relabelled, run.as_of),
                     sink_rejected(channels, judged.rejected, "raw", number),
                     sink_rejected(channels, broken_labels(theirs), "labels", number),
                 ],
                 engine="streaming",
             )
-            joined = join_labels(valid, known, as_of, label_delay_days)
+            joined = join_labels(valid, known, run.as_of, label_delay_days)
             dataset = joined.lazy().with_columns(weight(sample).alias("weight")).select(*DATASET)
             sink_folders(dataset, folders, place, number).collect(engine="streaming")
             copies += judged.copies

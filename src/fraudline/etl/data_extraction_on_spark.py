@@ -12,23 +12,24 @@ import polars as pl
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
-from fraudline.channel import Channels
-from fraudline.days import DAY, day_number
+from fraudline.catalog.days import DAY, day_number
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import DATASET, REJECTED, TRANSACTIONS
+from fraudline.catalog.stage import WATCHED, Summary
 from fraudline.etl.data_extraction import FIRST, check_matched, months_before, summary_of
 from fraudline.etl.dataset import folder_count
 from fraudline.etl.deliveries_on_spark import broken_files_named, read_days, read_labels
 from fraudline.etl.raw import days_before
 from fraudline.etl.rejected import tolerated
 from fraudline.etl.rules import LABEL_RULES, RAW_RULES, Rule
-from fraudline.schema import DATASET, REJECTED, TRANSACTIONS
-from fraudline.spark_tables import TYPES, brought, passing
-from fraudline.stage import WATCHED, Summary
+from fraudline.runtime.channels import Channels
+from fraudline.runtime.spark_tables import TYPES, brought, passing
 
 
 def run(
     spark: SparkSession,
     channels: Channels,
-    as_of: date,
+    run: Run,
     months: int,
     label_delay_days: int,
     column: Sequence[tuple[str, str]],
@@ -36,12 +37,12 @@ def run(
     sample: float,
 ) -> Summary:
     """Write ``dataset`` (schema DATASET, in folders of customers) and ``rejected``."""
-    days = days_before(as_of, (as_of - months_before(as_of, months)).days)
+    days = days_before(run.as_of, (run.as_of - months_before(run.as_of, months)).days)
     with passing(channels, "text") as place:
         raw = read_days(spark, channels, days, dict(column), f"{place}/raw")
         labels = read_labels(spark, channels, f"{place}/labels")
         with broken_files_named(spark, raw, labels):
-            return _extracted(channels, raw.rows, labels.rows, as_of, days, label_delay_days, max_rejected, sample)
+            return _extracted(channels, raw.rows, labels.rows, run.as_of, days, label_delay_days, max_rejected, sample)
 
 
 def _extracted(

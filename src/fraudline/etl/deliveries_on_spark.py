@@ -15,14 +15,14 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from fraudline import s3
-from fraudline.channel import Channels
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from fraudline.etl import labels, raw, text_on_spark
 from fraudline.etl.files import FORMATS, File
 from fraudline.etl.labels import nothing_in
 from fraudline.etl.raw import PLACES, REQUIRED, names_of, nothing_from
 from fraudline.etl.text_on_spark import Text
+from fraudline.runtime import s3
+from fraudline.runtime.channels import Channels
 
 _INTEGERS = ("tinyint", "smallint", "int", "bigint", "decimal(20,0)")  # the last is an unsigned one of 64 bits
 # What stands for a kind of value, and how an error calls it.

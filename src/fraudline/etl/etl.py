@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.days import RISK_HISTORY_DAYS
-from fraudline.errors import InputError
+from fraudline.catalog.days import RISK_HISTORY_DAYS
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import LABELS
+from fraudline.catalog.stage import WATCHED, Summary
 from fraudline.etl.data_extraction import first_records
 from fraudline.etl.files import broken_files_named
 from fraudline.etl.judge import judge, repeated_ids
 from fraudline.etl.labels import broken_labels, join_labels, latest_labels, read_labels
 from fraudline.etl.raw import days_before, read_days
 from fraudline.etl.rejected import count_rejected, sink_rejected
-from fraudline.schema import LABELS
-from fraudline.stage import WATCHED, Summary
+from fraudline.runtime.channels import Channels
 
 
 def run(
-    channels: Channels, as_of: date, label_delay_days: int, column: Sequence[tuple[str, str]], max_rejected: float
+    channels: Channels, run: Run, label_delay_days: int, column: Sequence[tuple[str, str]], max_rejected: float
 ) -> Summary:
     """Write the day's ``transactions``, its ``rejected`` rows, and the ``labels`` known by as_of."""
-    day = as_of - timedelta(days=1)
-    raw, labels = read_days(channels, days_before(as_of, RISK_HISTORY_DAYS), dict(column)), read_labels(channels)
+    day = run.day
+    raw, labels = read_days(channels, days_before(run.as_of, RISK_HISTORY_DAYS), dict(column)), read_labels(channels)
     with broken_files_named(raw, labels):
         # The earlier days pass the same rules again: what was rejected then must not lend its label now.
         judged = judge(raw.rows, repeated_ids(raw.rows))
@@ -34,7 +34,7 @@ def run(
             [
                 judged.valid.select("transaction_id", "merchant", "merchant_category", "timestamp"),
                 judged.valid.filter(of_day).sort("timestamp", "transaction_id"),
-                latest_labels(labels.rows, repeated_ids(labels.rows), as_of),
+                latest_labels(labels.rows, repeated_ids(labels.rows), run.as_of),
                 labels.rows.select(pl.len()),
                 judged.rejected.filter(pl.col("partition") == day),
                 sink_rejected(channels, broken_labels(labels.rows), "labels"),
@@ -42,7 +42,7 @@ def run(
             engine="streaming",
         )
     known = (
-        join_labels(valid, latest, as_of, label_delay_days)
+        join_labels(valid, latest, run.as_of, label_delay_days)
         .filter(pl.col("known_day").is_not_null())
         .with_columns(pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day"))
         .select(*LABELS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 
 FORMATS = {
     ".parquet": "Parquet",

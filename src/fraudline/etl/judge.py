@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from fraudline.catalog.schema import TRANSACTIONS
 from fraudline.etl.rules import RAW_RULES, is_broken, reasons
-from fraudline.schema import TRANSACTIONS
 
 _ID = pl.col("transaction_id")
 

@@ -7,12 +7,12 @@ from datetime import date
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.days import day_number, midnight
-from fraudline.errors import InputError
+from fraudline.catalog.days import day_number, midnight
+from fraudline.catalog.errors import InputError
 from fraudline.etl import values
 from fraudline.etl.files import PATTERNS, Batch, Delivery, File, batches, find
 from fraudline.etl.rules import LABEL_RULES, is_broken, reasons
+from fraudline.runtime.channels import Channels
 
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from fraudline.etl import values
 from fraudline.etl.files import FILE, PATTERNS, Batch, Delivery, File, batches, find
+from fraudline.runtime.channels import Channels
 
 REQUIRED = ("transaction_id", "customer_id", "merchant", "amount", "timestamp")
 PLACES = ("latitude", "longitude", "customer_latitude", "customer_longitude")

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.errors import InputError
-from fraudline.schema import REJECTED
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.schema import REJECTED
+from fraudline.runtime.channels import Channels
 
 
 def sink_rejected(channels: Channels, rows: pl.LazyFrame, channel: str, part: int = 0) -> pl.LazyFrame:

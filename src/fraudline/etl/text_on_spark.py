@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 
-from fraudline import s3
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from fraudline.etl.files import Delivery, File, broken_files_named
+from fraudline.runtime import s3
 
 
 class Text(NamedTuple):

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.errors import InputError
-from fraudline.features import definitions
-from fraudline.schema import Schema
-from fraudline.stage import Summary
+from fraudline.catalog import features as definitions
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import Schema
+from fraudline.catalog.stage import Summary
+from fraudline.runtime.channels import Channels
 
 INCONSISTENT = 3  # the exit code: done, and what was checked is not as it should be
 
 _SCHEMA: Schema = {"transaction_id": pl.String, **dict.fromkeys(definitions.NAMES, pl.Float32)}
 
 
-def run(
-    channels: Channels,
-    as_of: date,  # every stage is told the day
-    max_different: float,
-) -> Summary:
+def run(channels: Channels, run: Run, max_different: float) -> Summary:
     """Write ``consistency``, one row a feature; the exit code tells a larger share of differences, or a row missing."""
     served, recomputed = channels.read("served", _SCHEMA), channels.read("features", _SCHEMA)
     for name, table in {"served": served, "features": recomputed}.items():

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudline.days import DAY
-from fraudline.features import definitions
+from fraudline.catalog import features as definitions
+from fraudline.catalog.days import DAY
 from fraudline.features.windows import Floats, Ints, code, prefix
 
 

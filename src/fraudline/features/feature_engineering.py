@@ -10,23 +10,24 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.days import midnight
-from fraudline.errors import InputError
-from fraudline.features import definitions
+from fraudline.catalog import features as definitions
+from fraudline.catalog.days import midnight
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import DATASET
+from fraudline.catalog.stage import Summary
 from fraudline.features.entity_days import EntityDays
 from fraudline.features.history import EVENTS, events_of, known_of, tail
 from fraudline.features.numpy_engine import compute
 from fraudline.features.split import Period, Split, split
 from fraudline.features.tables import with_keys, write_contract
-from fraudline.schema import DATASET
-from fraudline.stage import Summary
+from fraudline.runtime.channels import Channels
 
 SPLIT = ("train", "validation", "test")
 
@@ -41,24 +42,17 @@ class Part(NamedTuple):
 
 
 def run(
-    channels: Channels,
-    as_of: date,
-    label_delay_days: int,
-    warmup_days: int,
-    test_days: int,
-    validation_share: float,
-    execution: str,
-    replace: bool,  # the host's, for the commit
+    channels: Channels, run: Run, label_delay_days: int, warmup_days: int, test_days: int, validation_share: float
 ) -> Summary:
     """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud, weight) and publish ``history``."""
     parts = channels.parts("dataset", DATASET)
     known = known_of(pl.concat(parts))
     first = known.first_day()
     periods = split(
-        first, as_of, delay=label_delay_days, warmup=warmup_days, test=test_days, validation_share=validation_share
+        first, run.as_of, delay=label_delay_days, warmup=warmup_days, test=test_days, validation_share=validation_share
     )
-    entities = known.entity_days(label_delay_days, first, as_of - timedelta(days=1))
-    engineer = partial(_engineer, channels, as_of, periods, entities)
+    entities = known.entity_days(label_delay_days, first, run.day)
+    engineer = partial(_engineer, channels, run.as_of, periods, entities)
     with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy and polars leave the interpreter's lock alone
         done = list(threads.map(engineer, range(len(parts)), parts))
     rows, frauds = (sum((getattr(part, name) for part in done), Counter[str]()) for name in ("rows", "frauds"))
@@ -69,7 +63,7 @@ def run(
         "feature_count": len(definitions.NAMES),
         "record_count": sum(part.computed for part in done),
         "periods": told,
-        "history": history.publish(channels, as_of, label_delay_days, execution),
+        "history": history.publish(channels, run.as_of, label_delay_days, run.execution),
     }
 
 

@@ -9,29 +9,28 @@ from datetime import date
 
 from pyspark.sql import DataFrame, SparkSession
 
-from fraudline.channel import Channels
-from fraudline.days import DAY, day_number, from_day_number
-from fraudline.errors import InputError
-from fraudline.features import definitions
+from fraudline.catalog import features as definitions
+from fraudline.catalog.days import DAY, day_number, from_day_number
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import DATASET, FEATURE_KEYS
+from fraudline.catalog.stage import Summary
 from fraudline.features.feature_engineering import SPLIT, tell_periods
 from fraudline.features.history import COUNTS, EVENTS, FRAUDS, History, tail_seconds
 from fraudline.features.spark_engine import compute, counts_of, events_of, frauds_of
 from fraudline.features.split import Split, split
-from fraudline.schema import DATASET, FEATURE_KEYS
-from fraudline.spark_tables import brought, read
-from fraudline.stage import Summary
+from fraudline.runtime.channels import Channels
+from fraudline.runtime.spark_tables import brought, read
 
 
 def run(
     spark: SparkSession,
     channels: Channels,
-    as_of: date,
+    run: Run,
     label_delay_days: int,
     warmup_days: int,
     test_days: int,
     validation_share: float,
-    execution: str,
-    replace: bool,  # the host's, for the commit
 ) -> Summary:
     """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud, weight) and publish ``history``."""
     dataset = read(spark, channels, "dataset", DATASET)
@@ -42,7 +41,7 @@ def run(
         raise InputError("channel 'dataset': no rows; check the extraction's summary")
     periods = split(
         from_day_number(first),
-        as_of,
+        run.as_of,
         delay=label_delay_days,
         warmup=warmup_days,
         test=test_days,
@@ -51,8 +50,8 @@ def run(
     features = compute(dataset, counts, frauds, label_delay_days)
     told = tell_periods(channels, periods, *_write(channels, features, periods))
     history = History(
-        brought(channels, _tail(events_of(dataset), as_of), EVENTS),
-        brought(channels, counts.where(f"day >= {day_number(as_of) - definitions.ENTITY_DAYS}"), COUNTS),
+        brought(channels, _tail(events_of(dataset), run.as_of), EVENTS),
+        brought(channels, counts.where(f"day >= {day_number(run.as_of) - definitions.ENTITY_DAYS}"), COUNTS),
         brought(channels, frauds, FRAUDS),
     )
     return {
@@ -60,7 +59,7 @@ def run(
         "feature_count": len(definitions.NAMES),
         "record_count": rows,
         "periods": told,
-        "history": history.publish(channels, as_of, label_delay_days, execution),
+        "history": history.publish(channels, run.as_of, label_delay_days, run.execution),
     }
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-
-from fraudline import dynamodb
-from fraudline.channel import Channels
-from fraudline.features import definitions
+from fraudline.catalog import features as definitions
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import LABELS, TRANSACTIONS
+from fraudline.catalog.stage import Summary
 from fraudline.features.history import read_history
 from fraudline.features.history_table import HistoryTable
 from fraudline.features.numpy_engine import compute
 from fraudline.features.tables import with_keys, write_contract
-from fraudline.schema import LABELS, TRANSACTIONS
-from fraudline.stage import Summary
+from fraudline.runtime import dynamodb
+from fraudline.runtime.channels import Channels
 
 
-def run(
-    channels: Channels,
-    as_of: date,
-    label_delay_days: int,
-    execution: str,
-    replace: bool,  # the host's, for the commit
-) -> Summary:
+def run(channels: Channels, run: Run, label_delay_days: int) -> Summary:
     """Write the day's ``features`` and publish the ``history`` before as_of, unless it is read from a table."""
-    day = as_of - timedelta(days=1)
+    day = run.day
     transactions = channels.read("transactions", TRANSACTIONS)
     if dynamodb.is_uri(place := channels.location("history")):
         history_table = HistoryTable(place)
@@ -35,12 +28,12 @@ def run(
     features = compute(transactions, past.events, known.entity_days(label_delay_days, day, day))
     table = with_keys(transactions, features)
     channels.write("features", table)
-    write_contract(channels, "features", {"first": day.isoformat(), "end": as_of.isoformat()})
+    write_contract(channels, "features", {"first": day.isoformat(), "end": run.as_of.isoformat()})
     first = zip(table.get_column("transaction_id").head(20), features.head(20).iter_rows(), strict=True)
     return {
         "features": [{"transaction_id": id_, "features": values} for id_, values in first],
         "feature_names": list(definitions.NAMES),
         "record_count": table.height,
         # A table gives what one day needs, and so no whole history to hand on.
-        "history": None if past is known else known.publish(channels, as_of, label_delay_days, execution),
+        "history": None if past is known else known.publish(channels, run.as_of, label_delay_days, run.execution),
     }

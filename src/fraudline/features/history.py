@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraudline.channel import MANIFEST_FILE, Channels, content_hash
-from fraudline.contract import difference
-from fraudline.days import DAY, day_number, from_day_number
-from fraudline.errors import InputError
-from fraudline.features import definitions
+from fraudline.catalog import features as definitions
+from fraudline.catalog.contract import difference
+from fraudline.catalog.days import DAY, day_number, from_day_number
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.schema import Schema
 from fraudline.features.entity_days import EntityDays
-from fraudline.schema import Schema
+from fraudline.runtime.channels import MANIFEST_FILE, Channels, content_hash
 
 EVENTS: Schema = {
     "customer_id": pl.String,

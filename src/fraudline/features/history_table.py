@@ -16,12 +16,12 @@ from typing import Any
 
 import polars as pl
 
-from fraudline import dynamodb
-from fraudline.days import DAY, day_number
-from fraudline.dynamodb import Item
-from fraudline.errors import InputError, TemporaryError
-from fraudline.features import definitions
+from fraudline.catalog import features as definitions
+from fraudline.catalog.days import DAY, day_number
+from fraudline.catalog.errors import InputError, TemporaryError
 from fraudline.features.history import SCHEMAS, History, events_of
+from fraudline.runtime import dynamodb
+from fraudline.runtime.dynamodb import Item
 
 Columns = dict[str, list[Any]]
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraudline.days import DAY, HOUR
-from fraudline.features import definitions as d
+from fraudline.catalog import features as d
+from fraudline.catalog.days import DAY, HOUR
+from fraudline.catalog.schema import TRANSACTIONS
 from fraudline.features.entity_days import EntityDays, SeenDays
 from fraudline.features.history import History, events_of
 from fraudline.features.windows import Customers, Events, Floats, Ints, distance
-from fraudline.schema import TRANSACTIONS
 
 
 class Rows:

@@ -14,8 +14,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
 
-from fraudline.days import DAY, HOUR
-from fraudline.features import definitions as d
+from fraudline.catalog import features as d
+from fraudline.catalog.days import DAY, HOUR
 
 _SECOND = "unix_seconds(timestamp)"
 _HOUR = f"second % {DAY} div {HOUR}"

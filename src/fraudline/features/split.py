@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 
 
 @dataclass(frozen=True)

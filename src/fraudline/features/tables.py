@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.features import definitions
-from fraudline.schema import FEATURE_KEYS
+from fraudline.catalog import features as definitions
+from fraudline.catalog.schema import FEATURE_KEYS
+from fraudline.runtime.channels import Channels
 
 CONTRACT_FILE = "contract.json"
 

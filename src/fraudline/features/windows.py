@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudline.features import definitions
+from fraudline.catalog import features as definitions
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -6,27 +6,28 @@ What may fail for the input's sake comes first, then what others see: scores, al
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import date
 
 import polars as pl
 
-from fraudline.channel import MANIFEST_FILE, Channels, content_hash, read_json
-from fraudline.errors import InputError
-from fraudline.schema import FEATURE_KEYS, HIGH_RISK, REJECTED, SCORES, TRANSACTIONS
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import FEATURE_KEYS, HIGH_RISK, REJECTED, SCORES, TRANSACTIONS
+from fraudline.catalog.stage import WATCHED, Summary
+from fraudline.model import artifact
+from fraudline.monitor.drift import drift, furthest
+from fraudline.monitor.past_days import live_metrics, past_days
+from fraudline.runtime.channels import MANIFEST_FILE, Channels, content_hash, read_json
 from fraudline.score import outbox
 from fraudline.score.alerts import alerts_of, cases_of, messages_of
-from fraudline.score.drift import drift, furthest
 from fraudline.score.filter_high_risk import review_threshold
-from fraudline.score.past import live_metrics, past_days
 from fraudline.score.report import DailyReport, render
 from fraudline.score.score_table import ScoreTable
-from fraudline.stage import WATCHED, Summary
-from fraudline.train import artifact
 
 
 def run(
     channels: Channels,
-    as_of: date,
+    run: Run,
     threshold: float,
     review_budget: int,
     label_delay_days: int,
@@ -34,9 +35,6 @@ def run(
     topic: str,
     investigation: str,
     retention_days: int,
-    execution: str,
-    replace: bool,
-    now: datetime,
 ) -> Summary:
     """Write ``results`` (alerts.jsonl), ``archive`` (the day's scores) and ``report``; store and send where told to.
 
@@ -44,14 +42,14 @@ def run(
         InputError: something is to be sent, and there is no table to remember it in.
         TemporaryError: another runner works on the day.
     """
-    day = as_of - timedelta(days=1)
+    day = run.day
     if (topic or investigation) and not table:
         raise InputError("--table is missing: --topic and --investigation need it, to send nothing twice")
     store = ScoreTable(table, day, retention_days) if table else None
     scores, high_risk = channels.read("scores", SCORES), channels.read("high_risk", HIGH_RISK)
     alerts = list(alerts_of(high_risk, day))
     (channels.output("results") / "alerts.jsonl").write_text("".join(f"{json.dumps(alert)}\n" for alert in alerts))
-    archived = _archive(channels, scores, day, execution)
+    archived = _archive(channels, scores, day, run.execution)
     shifts = _drift(channels)
     report = f"fraud-daily-{day}.pdf"
     rendered = render(_report(channels, scores, high_risk, shifts, day, threshold, review_budget))
@@ -60,9 +58,9 @@ def run(
     messages = list(messages_of(alerts, day)) if topic else []
     cases = list(cases_of(high_risk, day)) if investigation else []
     # A day that was scored otherwise before is told here, before anybody hears of it.
-    channels.publish("archive", replace=replace)
+    channels.publish("archive", replace=run.replace)
     if store:
-        with store.claimed(now):
+        with store.claimed(run.now):
             store.put(scores)
             outbox.publish(store, topic, messages, day)
             outbox.open_cases(store, investigation, cases)

@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudline import aws
-from fraudline.errors import InputError, TemporaryError
-from fraudline.schema import SCORES
+from fraudline.catalog.errors import InputError, TemporaryError
+from fraudline.catalog.schema import SCORES
+from fraudline.runtime import aws
 
 SAGEMAKER = "sagemaker://"
 TRIES, LONGEST_WAIT = 6, 5.0

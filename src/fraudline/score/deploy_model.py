@@ -13,21 +13,21 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from fraudline import s3
-from fraudline.channel import MANIFEST_FILE, Channels
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.stage import POINTER_FILE, Summary
+from fraudline.model import artifact
+from fraudline.model.model import PROBE_TOLERANCE, Model, load
+from fraudline.runtime import s3
+from fraudline.runtime.channels import MANIFEST_FILE, Channels
 from fraudline.score import client
 from fraudline.score.endpoint import Deployed, Hosting, deploy
-from fraudline.stage import POINTER_FILE, Summary
-from fraudline.train import artifact
-from fraudline.train.model import PROBE_TOLERANCE, Model, load
 
 ENDPOINT = "fraud-detection-model-v1"
 START_TIMEOUT = 120  # seconds until the first healthy /ping
@@ -35,10 +35,7 @@ START_TIMEOUT = 120  # seconds until the first healthy /ping
 
 def run(
     channels: Channels,
-    as_of: date,  # every stage is told the day
-    execution: str,
-    replace: bool,
-    now: datetime,
+    run: Run,
     endpoint: str,
     serving_image: str,
     role: str,
@@ -78,18 +75,18 @@ def run(
     folder = artifact.find(channels)
     with _serving(folder) as address:
         smoke_test = _smoke_test(folder, address)
-    _publish(channels, folder, model, execution)
-    served = _deploy(channels, folder, model, hosting, replace=replace) if endpoint else None
+    _publish(channels, folder, model, run.execution)
+    served = _deploy(channels, folder, model, hosting, replace=run.replace) if endpoint else None
     deployed = {
         "endpoint_name": endpoint or ENDPOINT,
         "endpoint_arn": served and served.arn,
         "status": served.status if served else "Champion",
         "instance_type": serving_instance if served else None,
         "model_version": model.version,
-        "deployed_at": now.isoformat(),
+        "deployed_at": run.now.isoformat(),
     }
     configuration = {"endpoint_configuration": served.configuration} if served else {}
-    _point_champion(channels, folder, {**deployed, **configuration, "execution": execution})
+    _point_champion(channels, folder, {**deployed, **configuration, "execution": run.execution})
     channels.write_json("deployment", "smoke_test.json", smoke_test)
     return {**deployed, "smoke_test": smoke_test, "record_count": smoke_test["rows"]}
 

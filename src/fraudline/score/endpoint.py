@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fraudline import aws
-from fraudline.errors import InputError, TemporaryError
+from fraudline.catalog.errors import InputError, TemporaryError
+from fraudline.runtime import aws
 
 _log = logging.getLogger(__name__)
 

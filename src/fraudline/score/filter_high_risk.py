@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.errors import InputError
-from fraudline.schema import HIGH_RISK, SCORES, TRANSACTIONS
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import HIGH_RISK, SCORES, TRANSACTIONS
+from fraudline.catalog.stage import Summary
+from fraudline.runtime.channels import Channels
 from fraudline.score.risk import alert_priority
-from fraudline.stage import Summary
 
 
-def run(
-    channels: Channels,
-    as_of: date,  # every stage is told the day
-    threshold: float,
-    review_budget: int,
-    urgent_loss: float,
-) -> Summary:
+def run(channels: Channels, run: Run, threshold: float, review_budget: int, urgent_loss: float) -> Summary:
     """Write ``high_risk``: by margin, the highest first; equal margins by id."""
     scores, transactions = channels.read("scores", SCORES), channels.read("transactions", TRANSACTIONS)
     joined = scores.join(transactions, on="transaction_id", how="left", maintain_order="left")

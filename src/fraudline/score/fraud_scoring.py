@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from fraudline.channel import Channels
-from fraudline.contract import difference
-from fraudline.errors import InputError
-from fraudline.schema import FEATURE_KEYS
+from fraudline.catalog.contract import difference
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.schema import FEATURE_KEYS
+from fraudline.catalog.stage import Summary
+from fraudline.model.model import Model, load
+from fraudline.runtime.channels import Channels
 from fraudline.score import client, risk
-from fraudline.stage import Summary
-from fraudline.train.model import Model, load
 
 
-def run(
-    channels: Channels,
-    as_of: date,  # every stage is told the day
-    endpoint: str,
-    batch: int,
-    max_rejected: float,
-) -> Summary:
+def run(channels: Channels, run: Run, endpoint: str, batch: int, max_rejected: float) -> Summary:
     """Write ``scores``, in the order of the features; rows that an endpoint refused stand in its refused.jsonl."""
     contract = channels.read_json("features", "contract.json")
     names: list[str] = contract["features"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
 
-from fraudline import aws
+from fraudline.runtime import aws
 from fraudline.score.alerts import Case, Message
 from fraudline.score.score_table import ScoreTable
 

@@ -16,8 +16,8 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table
 
+from fraudline.monitor.drift import PSI_SHIFTED, PSI_WATCH, verdict
 from fraudline.score.charts import INK, MUTED, RULE, STRONG, by_day, by_hour, by_score, past_legend
-from fraudline.score.drift import PSI_SHIFTED, PSI_WATCH, verdict
 from fraudline.score.risk import HIGH, MEDIUM
 from fraudline.score.wording import LONGEST_ID, counted, masked, plain, text, threshold_of, value_of
 

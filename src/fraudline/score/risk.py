@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudline.schema import SCORES
+from fraudline.catalog.schema import SCORES
 
 if TYPE_CHECKING:  # to rank and to filter needs no XGBoost
-    from fraudline.train.model import Model
+    from fraudline.model.model import Model
 
 HIGH, MEDIUM = 0.8, 0.5
 REASONS = 3

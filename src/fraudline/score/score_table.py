@@ -15,9 +15,9 @@ from typing import Any
 
 import polars as pl
 
-from fraudline import dynamodb
-from fraudline.days import midnight
-from fraudline.errors import InputError, TemporaryError
+from fraudline.catalog.days import midnight
+from fraudline.catalog.errors import InputError, TemporaryError
+from fraudline.runtime import dynamodb
 
 # No Lambda function runs longer, so nothing that such a runner does outlives its claim.
 CLAIM_MINUTES = 15

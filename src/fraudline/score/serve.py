@@ -6,10 +6,10 @@ import os
 
 import uvicorn
 
-from fraudline.channel import Channels
+from fraudline.catalog.stage import Summary
+from fraudline.model.model import load
+from fraudline.runtime.channels import Channels
 from fraudline.score.server import Application
-from fraudline.stage import Summary
-from fraudline.train.model import load
 
 GRACE = 20  # seconds for requests under way; SageMaker kills 30 s after it asks to stop
 

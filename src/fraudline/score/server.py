@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
+from fraudline.model.model import Model
 from fraudline.score import payload, risk
-from fraudline.train.model import Model
 
 _log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 from fraudline.simulate.arrays import Rows, Stream
 from fraudline.simulate.behaviour import Trips, genuine, priced
 from fraudline.simulate.fraud import KINDS, LONGEST, Underworld

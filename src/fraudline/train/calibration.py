@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from fraudline.errors import InputError
+from fraudline.catalog.errors import InputError
 
 
 def platt(margins: NDArray[np.float32], labels: NDArray[np.int8]) -> dict[str, float | str]:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import date
 from typing import Any
 
 import numpy as np
 import polars as pl
 from sklearn.metrics import brier_score_loss, precision_recall_fscore_support, roc_auc_score
 
-from fraudline.channel import Channels
-from fraudline.contract import difference
-from fraudline.errors import InputError
-from fraudline.stage import WATCHED, Summary
+from fraudline.catalog.contract import difference
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.stage import WATCHED, Summary
+from fraudline.model.artifact import champion_of
+from fraudline.model.feature_table import FeatureTable, read_features
+from fraudline.model.metrics import CardRanking, average_precision
+from fraudline.model.model import Model, load
+from fraudline.runtime.channels import Channels
 from fraudline.train import gate
-from fraudline.train.artifact import champion_of
-from fraudline.train.metrics import CardRanking, average_precision
-from fraudline.train.model import Model, load
-from fraudline.train.tables import FeatureTable, read_features
 
 WATCHES = ("accuracy", "recall", "average_precision", f"card_precision_at_{gate.CARDS}")
 
 
 def run(
     channels: Channels,
-    as_of: date,  # every stage is told the day
+    run: Run,
     threshold: float,
     min_average_precision: float,
     min_card_precision: float,

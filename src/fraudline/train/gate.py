@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudline.train.metrics import CardRanking, Labels, Ranking
+from fraudline.model.metrics import CardRanking, Labels, Ranking
 
 AVERAGE_PRECISION_MARGIN = 0.01
 CARD_PRECISION_MARGIN = 0.02

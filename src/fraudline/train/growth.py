@@ -13,7 +13,7 @@ from typing import Any
 
 import xgboost
 
-from fraudline.train.tables import FeatureTable
+from fraudline.model.feature_table import FeatureTable
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import platform
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,17 @@ import xgboost
 from numpy.typing import NDArray
 
 from fraudline import __version__
-from fraudline.channel import Channels
-from fraudline.contract import difference
-from fraudline.errors import InputError
-from fraudline.stage import SUMMARY_FILE, Summary
+from fraudline.catalog.contract import difference
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Run
+from fraudline.catalog.stage import SUMMARY_FILE, Summary
+from fraudline.model.feature_table import FeatureTable, read_features
+from fraudline.model.histograms import Histogram, histogram
+from fraudline.model.metrics import average_precision
+from fraudline.model.model import Model, save
+from fraudline.runtime.channels import Channels
 from fraudline.train.calibration import platt
 from fraudline.train.growth import Checkpoint, Growth, origin
-from fraudline.train.histograms import Histogram, histogram
-from fraudline.train.metrics import average_precision
-from fraudline.train.model import Model, save
-from fraudline.train.tables import FeatureTable, read_features
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ PROBES = 100
 
 
 def run(
-    channels: Channels, as_of: date, algorithm: str, rounds: int, max_depth: int, learning_rate: float, seed: int
+    channels: Channels, run: Run, algorithm: str, rounds: int, max_depth: int, learning_rate: float, seed: int
 ) -> Summary:
     """Write ``model``: the artifact, with a summary inside."""
     train, validation = read_features(channels, "train"), read_features(channels, "validation")
@@ -44,7 +44,7 @@ def run(
     booster, stopped = _fit(train, stopping, algorithm, parameters, channels.checkpoints)
     margins = booster.inplace_predict(calibrating.values, predict_type="margin")
     calibration = platt(margins, calibrating.labels)
-    version = f"v{as_of}"
+    version = f"v{run.as_of}"
     manifest = {
         "model_version": version,
         "algorithm": algorithm,
@@ -69,7 +69,7 @@ def run(
     folder = channels.output("model")
     save(folder, Model(booster, manifest), _probe_rows(validation, seed))
     summary = {
-        "training_job_name": f"fraud-model-{as_of}",
+        "training_job_name": f"fraud-model-{run.as_of}",
         "training_job_arn": None,
         "status": "Stopped" if stopped else "Completed",
         "model_s3_path": None,

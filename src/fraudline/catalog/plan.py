@@ -1,0 +1,153 @@
+"""Resolve each step of a workflow into a job, once; orchestrators only render the result.
+
+A plan holds templates: ``{as_of}`` is the execution's day, ``{day}`` the day before it, and ``{contract}`` the hash of
+the feature definitions. ``resolve`` fills them in; ``fields`` splits them for expression languages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import Literal
+
+from fraudline.catalog.days import day_before
+from fraudline.catalog.features import contract
+from fraudline.catalog.stage import SUMMARY, Parameter, Stage
+from fraudline.catalog.stages import AS_OF, EXECUTION, STAGES
+from fraudline.catalog.workflow import WORKFLOWS, Address, Output, Source, Step
+
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a channel lies.
+
+    Attributes:
+        base: which of a site's two base URIs it lies below: ``data`` is delivered, ``root`` is ours.
+        template: the prefix below the base, ending in a slash.
+        producer: the stage of the same execution that writes it, empty where another one did.
+        job_below: a Training job wrote it, below a folder of its own name, so only that job knows the exact URI.
+    """
+
+    base: Literal["data", "root"]
+    template: str
+    producer: str = ""
+    job_below: bool = False
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """One step as a job.
+
+    Attributes:
+        workflow: the workflow's name.
+        step: the step that it was resolved from.
+        mounted_inputs: channels that the platform copies to the stage's folders.
+        explicit_inputs: channels whose URIs are arguments; the stage reads them in place.
+        mounted_outputs: channels that the platform copies from the stage's folders, and the summary.
+        explicit_outputs: channels whose URIs are arguments; the stage writes them in place.
+        values: templates of the parameters that the execution itself decides.
+        settings: all other parameters; a site may set each, and an execution too.
+    """
+
+    workflow: str
+    step: Step
+    mounted_inputs: Mapping[str, Location]
+    explicit_inputs: Mapping[str, Location]
+    mounted_outputs: Mapping[str, Location]
+    explicit_outputs: Mapping[str, Location]
+    values: Mapping[Parameter, str]
+    settings: tuple[Parameter, ...]
+
+    @property
+    def stage(self) -> Stage:
+        """Return the stage that runs."""
+        return self.step.stage
+
+    @property
+    def command(self) -> list[str]:
+        """Return what the image runs."""
+        return ["fraudline", self.stage.name]
+
+    @property
+    def inputs(self) -> dict[str, Location]:
+        """Return every input, in the order in which the stage reads them."""
+        found = {**self.mounted_inputs, **self.explicit_inputs}
+        return {channel.name: found[channel.name] for channel in self.stage.reads}
+
+    @property
+    def outputs(self) -> dict[str, Location]:
+        """Return every output, the summary last."""
+        found = {**self.mounted_outputs, **self.explicit_outputs}
+        return {name: found[name] for name in (*(channel.name for channel in self.stage.writes), SUMMARY)}
+
+    @property
+    def prefix(self) -> str:
+        """Return the template of the prefix that the stage's own outputs lie below."""
+        return self.outputs[SUMMARY].template
+
+
+@cache
+def plan(workflow: str) -> tuple[JobPlan, ...]:
+    """Return a workflow's jobs in their order."""
+    return tuple(_job(workflow, step) for step in WORKFLOWS[workflow].steps)
+
+
+def _job(workflow: str, step: Step) -> JobPlan:
+    stage = step.stage
+    mounted = {channel.name for channel in stage.reads if step.mounts(channel)}
+    inputs = {channel.name: _located(workflow, step.reads[channel.name]) for channel in stage.reads}
+    # SageMaker neither compares with what was published nor removes what is replaced, so the stage itself writes these.
+    explicit = {name: _located(workflow, address) for name, address in step.writes.items()}
+    own = [channel.name for channel in stage.writes if channel.name not in explicit]
+    values = {AS_OF: "{as_of}", EXECUTION: f"{workflow}-{{as_of}}"}
+    return JobPlan(
+        workflow,
+        step,
+        mounted_inputs={name: location for name, location in inputs.items() if name in mounted},
+        explicit_inputs={name: location for name, location in inputs.items() if name not in mounted},
+        mounted_outputs={
+            **{name: _located(workflow, Output(stage.name, name)) for name in own},
+            SUMMARY: Location("root", _prefix(workflow, stage), stage.name),
+        },
+        explicit_outputs=explicit,
+        values=values,
+        settings=tuple(parameter for parameter in stage.parameters if parameter not in values),
+    )
+
+
+def _located(workflow: str, source: Source) -> Location:
+    if isinstance(source, Address):
+        return Location(source.base, source.template, job_below=source.job_below)
+    stage = STAGES[source.stage]
+    template = f"{_prefix(workflow, stage)}{source.channel}/"
+    return Location("root", template, stage.name, job_below=stage.platform == "training")
+
+
+def _prefix(workflow: str, stage: Stage) -> str:
+    return f"executions/{workflow}-{{as_of}}/{stage.prefix}/"
+
+
+def resolve(template: str, as_of: date) -> str:
+    """Return a template with its fields filled in for a day; other braces stay."""
+    values = {"as_of": as_of, "day": day_before(as_of), "contract": contract()}
+    for name, value in values.items():
+        template = template.replace(f"{{{name}}}", str(value))
+    return template
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of a template."""
+
+    name: str
+
+
+def fields(template: str) -> list[str | Field]:
+    """Split a template into its literal texts and its fields, in their order."""
+    parts = _FIELD.split(template)
+    return [Field(part) if number % 2 else part for number, part in enumerate(parts) if part]

@@ -1,0 +1,192 @@
+"""Every workflow, once: its steps in order, and which output feeds which input.
+
+A channel is an output of an earlier step, or lies at an address of its own that outlives the execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+from fraudline.catalog import stages
+from fraudline.catalog.days import day_before
+from fraudline.catalog.stage import Channel, Stage
+
+
+@dataclass(frozen=True)
+class Output:
+    """What an earlier step of the same execution wrote."""
+
+    stage: str
+    channel: str
+
+
+@dataclass(frozen=True)
+class Address:
+    """A prefix that outlives executions.
+
+    Attributes:
+        template: the prefix; ``{as_of}``, ``{day}`` and ``{contract}`` stand for the execution's.
+        base: which of a site's two base URIs it lies below: ``data`` is delivered, ``root`` is ours.
+        job_below: a Training job wrote it, below a folder of its own name.
+    """
+
+    template: str
+    base: Literal["data", "root"] = "root"
+    job_below: bool = False
+
+
+Source = Output | Address
+
+RAW, LABELS = Address("raw/", "data"), Address("labeled/", "data")
+CHAMPION, MODELS = Address("champion/"), Address("models/v{as_of}/")
+HISTORY_BEFORE_DAY = Address("history/{contract}/before={day}/")
+HISTORY_BEFORE_AS_OF = Address("history/{contract}/before={as_of}/")
+PAST, ARCHIVE = Address("scores/"), Address("scores/date={day}/")
+REPORT = Address("reports/date={day}/")
+TRAINED = Address("executions/training-{as_of}/Model/model/", job_below=True)
+EVALUATED = Address("executions/training-{as_of}/Evaluation/evaluation/")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in a workflow; outputs without an address lie below the execution's own prefix."""
+
+    stage: Stage
+    reads: Mapping[str, Source]
+    writes: Mapping[str, Address] = field(default_factory=dict)
+
+    def mounts(self, channel: Channel) -> bool:
+        """Return True where SageMaker may copy an input as a whole: one job wrote it, and it is never empty.
+
+        SageMaker copies a prefix whole, of which a stage may need some days, and fails where there is nothing.
+        """
+        source = self.reads[channel.name]
+        return channel.required and (isinstance(source, Output) or source.job_below)
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """Steps that run one after another.
+
+    Attributes:
+        name: on command lines and in the prefixes of executions.
+        pipeline: name of its SageMaker pipeline.
+        description: one sentence for help and state machines.
+        steps: in their order.
+    """
+
+    name: str
+    pipeline: str
+    description: str
+    steps: tuple[Step, ...]
+
+
+_EXTRACT = Step(stages.DATA_EXTRACTION, {"raw": RAW, "labels": LABELS})
+
+TRAINING = Workflow(
+    "training",
+    "fraud-model-training",
+    "Train a model on months of transactions and, if the gate agrees, make it the champion.",
+    (
+        _EXTRACT,
+        Step(
+            stages.FEATURE_ENGINEERING,
+            {"dataset": Output("data-extraction", "dataset")},
+            {"history": HISTORY_BEFORE_AS_OF},
+        ),
+        Step(
+            stages.TRAIN,
+            {
+                "train": Output("feature-engineering", "train"),
+                "validation": Output("feature-engineering", "validation"),
+            },
+        ),
+        Step(
+            stages.EVALUATE_MODEL,
+            {"model": Output("train", "model"), "test": Output("feature-engineering", "test"), "champion": CHAMPION},
+        ),
+        Step(
+            stages.DEPLOY_MODEL,
+            {"model": Output("train", "model"), "evaluation": Output("evaluate-model", "evaluation")},
+            {"models": MODELS, "champion": CHAMPION},
+        ),
+    ),
+)
+DAILY = Workflow(
+    "daily",
+    "fraud-detection-daily",
+    "Score the day before as_of, send alerts, and write the report.",
+    (
+        Step(stages.ETL, {"raw": RAW, "labels": LABELS}),
+        Step(
+            stages.FEATURE_EXTRACTION,
+            {
+                "transactions": Output("etl", "transactions"),
+                "labels": Output("etl", "labels"),
+                "history": HISTORY_BEFORE_DAY,
+            },
+            {"history": HISTORY_BEFORE_AS_OF},
+        ),
+        Step(stages.FRAUD_SCORING, {"features": Output("feature-extraction", "features"), "model": CHAMPION}),
+        Step(
+            stages.FILTER_HIGH_RISK,
+            {"scores": Output("fraud-scoring", "scores"), "transactions": Output("etl", "transactions")},
+        ),
+        Step(
+            stages.ALERT_AND_STORE,
+            {
+                "scores": Output("fraud-scoring", "scores"),
+                "high_risk": Output("filter-high-risk", "high_risk"),
+                "transactions": Output("etl", "transactions"),
+                "features": Output("feature-extraction", "features"),
+                "rejected": Output("etl", "rejected"),
+                "labels": Output("etl", "labels"),
+                "past": PAST,
+                "reference": CHAMPION,
+            },
+            {"archive": ARCHIVE, "report": REPORT},
+        ),
+    ),
+)
+DEPLOYMENT = Workflow(
+    "deployment",
+    "fraud-model-deployment",
+    "Deploy the model of an earlier training: after a person approved it, or to go back to it.",
+    (Step(stages.DEPLOY_MODEL, {"model": TRAINED, "evaluation": EVALUATED}, {"models": MODELS, "champion": CHAMPION}),),
+)
+BACKFILL = Workflow(
+    "backfill",
+    "fraud-history-backfill",
+    "Rebuild the history before as_of from raw data, after a gap or after days were delivered again.",
+    (
+        _EXTRACT,
+        Step(
+            stages.BACKFILL_HISTORY,
+            {"dataset": Output("data-extraction", "dataset")},
+            {"history": HISTORY_BEFORE_AS_OF},
+        ),
+    ),
+)
+
+WORKFLOWS: Mapping[str, Workflow] = {workflow.name: workflow for workflow in (TRAINING, DAILY, DEPLOYMENT, BACKFILL)}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One run of a workflow as of a day."""
+
+    workflow: str
+    as_of: date
+
+    @property
+    def id(self) -> str:
+        """Return its name, which is also its prefix below ``executions/``."""
+        return f"{self.workflow}-{self.as_of}"
+
+    @property
+    def day(self) -> date:
+        """Return the last visible day, the one before ``as_of``."""
+        return day_before(self.as_of)

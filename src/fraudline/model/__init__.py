@@ -1,0 +1,1 @@
+"""The model room: what training, scoring and monitoring share of a model."""

@@ -1,0 +1,1 @@
+"""The monitor room: drift, earlier days and live metrics."""

@@ -1,0 +1,1 @@
+"""Orchestration: how whole workflows run."""

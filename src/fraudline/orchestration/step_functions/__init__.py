@@ -1,0 +1,1 @@
+"""AWS Step Functions: the state machines of the workflows."""

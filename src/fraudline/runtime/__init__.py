@@ -1,0 +1,1 @@
+"""The runtime: how a stage reads, writes and fails."""

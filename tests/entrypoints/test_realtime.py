@@ -1,0 +1,151 @@
+"""One transaction at a time, by the three functions of the real-time path, equals the day's batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+
+from fraudline.catalog.features import NAMES, contract
+from fraudline.entrypoints import realtime
+from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
+from fraudline.runtime import s3
+from fraudline.simulate import simulate
+from tests import batch, tables
+from tests.running import run_stage, run_workflow
+
+START, DAYS = date(2026, 1, 1), 85
+DAY = START + timedelta(days=DAYS - 1)
+NEXT = DAY + timedelta(days=1)
+SETTINGS = {"rounds": 30, "samples": 20, "min_average_precision": 0, "min_card_precision": 0}
+THRESHOLD = 0.01  # the model is a small one, and the day a short one: some have to be above it
+
+
+def day_by_batch(root: Path) -> Path:
+    """A training as of the last day, and that day by batch."""
+    simulate(root / "data", start=START, days=DAYS, customers=300, merchants=150, seed=5)
+    (root / "champion").mkdir()
+    (root / "champion" / "current.json").write_text('{"champion": null}')
+    run_workflow("training", DAY, root / "data", root, **SETTINGS)
+    run_workflow("daily", NEXT, root / "data", root, threshold=THRESHOLD)
+    return root
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return day_by_batch(tmp_path_factory.mktemp("line"))
+
+
+@pytest.fixture
+def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The functions' environment: history, champion and topic; the address of a queue that hears of alerts."""
+    realtime._loaded.cache_clear()
+    boto3.client("s3").create_bucket(Bucket="results")
+    s3.upload(line / "champion", "s3://results/champion/", str)
+    table = tables.make("history")
+    history = line / f"history/{contract()}/before={DAY}"
+    run_stage("publish-history", {"history": history}, {}, as_of=DAY, table=table)
+    topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]
+    queue = boto3.client("sqs").create_queue(QueueName="heard")["QueueUrl"]
+    arn = boto3.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    given = {
+        realtime.HISTORY: table,
+        realtime.CHAMPION: "s3://results/champion/",
+        realtime.TOPIC: topic,
+        "FRAUDLINE_THRESHOLD": str(THRESHOLD),
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    yield queue
+    boto3.client("dynamodb").delete_table(TableName="history")
+    boto3.client("sqs").delete_queue(QueueUrl=queue)
+    boto3.client("sns").delete_topic(TopicArn=topic)
+    s3.prune(line / "nothing", "s3://results/champion/")
+    boto3.client("s3").delete_bucket(Bucket="results")
+
+
+def heard(queue: str) -> list[dict[str, Any]]:
+    sqs, alerts = boto3.client("sqs"), []
+    while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+        for message in messages:
+            alerts.append(json.loads(json.loads(message["Body"])["Message"]))
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return alerts
+
+
+def test_one_by_one_they_get_the_batchs_features_scores_and_alerts(line: Path, place: str):
+    """Whoever is stopped at the till is on the analyst's list next morning, under the same id."""
+    expected, sent = batch.scored(line, DAY), batch.events(line, DAY)[:120]
+    for event in sent:
+        served = realtime.features(event)
+        scored = realtime.score({**event, **served})
+        assert realtime.append(event) == {"appended": True}
+        row = expected[event["transaction"]["transaction_id"]]
+        features = np.array([served["features"]], np.float32)
+        np.testing.assert_array_equal(features, np.array([[row[name] for name in NAMES]], np.float32))
+        assert scored["fraud_score"] == row["fraud_score"]
+        assert scored["risk_level"] == row["risk_level"]
+        assert scored["alerted"] is (row["fraud_score"] > THRESHOLD)
+    by_batch = batch.alerts(line, DAY, [event["transaction"]["transaction_id"] for event in sent])
+    assert by_batch
+    assert {alert["deduplication_id"]: alert for alert in heard(place)} == by_batch
+
+
+def test_an_event_that_comes_again_changes_nothing(line: Path, place: str):
+    """EventBridge delivers at least once."""
+    event = batch.events(line, DAY)[0]
+    first = realtime.features(event)
+    assert [realtime.append(event)["appended"] for _ in range(2)] == [True, False]
+    assert realtime.features(event) == first
+
+
+@pytest.mark.usefixtures("place")
+def test_a_new_champion_scores_from_the_next_transaction_on(line: Path):
+    event = batch.events(line, DAY)[0]
+    served = realtime.features(event)
+    assert realtime.score({**event, **served})["model_version"] == f"v{DAY}"
+    pointer = {"champion": {"model_version": "v2030-01-01"}}
+    boto3.client("s3").put_object(Bucket="results", Key="champion/current.json", Body=json.dumps(pointer))
+    with pytest.raises((InputRejected, StageFailed)):
+        realtime.score({**event, **served})
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"amount": -1}, "the transaction is rejected: negative-amount"),
+        ({"amount": "a lot", "merchant": ""}, "the transaction is rejected: no-merchant, no-amount"),
+        ({"timestamp": "yesterday"}, "the transaction is rejected: no-timestamp"),
+        ({"colour": "red"}, "the transaction has .*colour; expected transaction_id, customer_id"),
+        ({"merchant": ["a"]}, "the transaction's merchant must be text or a number"),
+        ({"timestamp": "2026-04-30T10:00:00Z"}, "too old for 2026-04-30; run publish-history"),
+    ],
+)
+def test_what_no_batch_would_take_is_rejected_by_the_same_rules(line: Path, change: dict[str, Any], says: str):
+    event = {"transaction": batch.events(line, DAY)[0]["transaction"] | change}
+    with pytest.raises(InputRejected, match=says):
+        realtime.features(event)
+
+
+@pytest.mark.usefixtures("place")
+def test_features_of_another_contract_are_refused(line: Path):
+    event = batch.events(line, DAY)[0]
+    with pytest.raises(InputRejected, match=r"the features are of contract abc, and model .* expects"):
+        realtime.score({**event, "features": [0.0] * len(NAMES), "contract": "abc"})
+
+
+def test_a_function_that_is_set_up_wrongly_says_what_is_missing(line: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(realtime.HISTORY, raising=False)
+    monkeypatch.setenv("FRAUDLINE_LOG_VALUES", "true")
+    with pytest.raises(StageFailed, match="the function's environment has no FRAUDLINE_HISTORY"):
+        realtime.features(batch.events(line, DAY)[0])

@@ -1,0 +1,145 @@
+"""What every host relies on: exit codes, last words, parameters from arguments or hyperparameters."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from fraudline.catalog.errors import InputError
+from fraudline.catalog.features import contract
+from fraudline.catalog.stage import REQUIRED
+from fraudline.catalog.stages import STAGES
+from fraudline.entrypoints import opt_ml, parameters
+from fraudline.entrypoints.run import parser, run
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(opt_ml.ROOT_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+def fraudline(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {opt_ml.ROOT_VARIABLE: str(root)}
+    return subprocess.run(
+        [sys.executable, "-m", "fraudline", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_wrong_input_ends_with_2_and_its_message_is_where_processing_looks(root: Path):
+    ended = fraudline("data-extraction", "--as-of", "2026-02-01", root=root)
+    assert ended.returncode == 2
+    message = (root / "output" / "message").read_text()
+    assert message.startswith("InputRejected: channel 'raw': nothing at")
+    assert "InputRejected: " + json.loads(ended.stderr.splitlines()[-1])["message"] == message
+
+
+def test_wrong_input_of_a_training_is_where_training_looks_and_an_earlier_cause_is_kept(root: Path):
+    assert fraudline("train", "--as-of", "2026-02-01", root=root).returncode == 2
+    failure = root / "output" / "failure"
+    assert failure.read_text().startswith("InputRejected: channel 'train': nothing at")
+    failure.write_text("the first cause")
+    assert fraudline("train", "--as-of", "2026-02-01", root=root).returncode == 2
+    assert failure.read_text() == "the first cause"
+
+
+def test_an_error_of_ours_ends_with_1_and_says_what_it_was(root: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("fraudline.etl.etl.run", broken)
+    assert run(STAGES["etl"], ["--as-of", "2026-02-01"]) == 1
+    assert (root / "output" / "message").read_text().startswith("ZeroDivisionError")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--as-of is missing"),
+        (["--as-of", "yesterday"], "--as-of: got 'yesterday'"),
+        (["--as-of", "2026-02-01", "--max-rejected", "7"], "expected a number from 0.0 to 1.0"),
+        (["--as-of", "2026-02-01", "--colour", "red"], "unrecognized arguments: --colour red"),
+        (["--as-of", "2026-02-01", "--column", "merchant"], "expected CANONICAL=SOURCE"),
+        (["--as-of", "2026-02-01", "--input", "rwa=/somewhere"], "--input rwa=…: there is no such channel"),
+    ],
+)
+def test_a_wrong_parameter_ends_with_2_and_is_named(root: Path, arguments: list[str], says: str):
+    ended = fraudline("etl", *arguments, root=root)
+    assert ended.returncode == 2
+    assert says in (root / "output" / "message").read_text()
+
+
+def test_messages_fit_into_1024_bytes_of_utf_8(root: Path):
+    opt_ml.leave_message(STAGES["etl"], "ü" * 2000, failed=True)
+    content = (root / "output" / "message").read_bytes()
+    assert len(content) <= 1024
+    assert set(content.decode()) == {"ü"}
+
+
+def test_hyperparameters_are_strings_and_arguments_win(root: Path):
+    config = root / "input" / "config"
+    config.mkdir(parents=True)
+    (config / "hyperparameters.json").write_text(json.dumps({"max-depth": "4", "as_of": "2026-02-01", "seed": "3"}))
+    stage = STAGES["train"]
+    given = vars(parser(stage).parse_args(["--seed", "5"]))
+    texts = opt_ml.hyperparameters(stage) | {name: value for name, value in given.items() if value is not None}
+    values = parameters.parse(stage, texts)
+    assert (values["max_depth"], values["as_of"], values["seed"]) == (4, date(2026, 2, 1), 5)
+
+
+def test_a_parameter_that_no_stage_has_is_refused():
+    with pytest.raises(InputError, match="train has no parameter max_dept; it has as_of"):
+        parameters.parse(STAGES["train"], {"as_of": "2026-02-01", "max_dept": "4"})
+
+
+def test_each_host_has_its_own_folders(root: Path):
+    assert opt_ml.inputs(STAGES["etl"])["raw"] == f"{root}/processing/input/raw"
+    assert opt_ml.outputs(STAGES["etl"])["labels"] == f"{root}/processing/output/labels"
+    assert opt_ml.inputs(STAGES["train"])["train"] == f"{root}/input/data/train"
+    assert opt_ml.outputs(STAGES["train"]) == {"model": f"{root}/model"}
+    assert opt_ml.inputs(STAGES["serve"]) == {"model": f"{root}/model"}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_help_tells_every_channel_and_every_parameter_with_its_unit_and_default(stage):
+    text = " ".join(parser(stage).format_help().split())
+    reads, writes = text.split(" Reads ")[1].split(" Writes ")
+    for channel in stage.reads:
+        assert f"{channel.name}: {channel.description}{'' if channel.required else ' (optional)'}" in reads
+    for channel in stage.writes:
+        assert f"{channel.name}: {channel.description}" in writes
+    for parameter in stage.parameters:
+        unit = f" ({parameter.unit})" if parameter.unit else ""
+        default = "required" if parameter.default is REQUIRED else parameter.default_text
+        assert f"{parameter.description}{unit}" + (f" [{default}]" if default else "") in text
+        assert parameter.option in text
+
+
+def test_a_stop_is_obeyed_at_once_and_never_swallowed(tmp_path: Path):
+    """A container's first process has no default handler: without ours it would wait to be killed."""
+    waits = "import time, fraudline.cli as c, sys; c.run = lambda *_: time.sleep(30); sys.exit(c.main(['etl']))"
+    process = subprocess.Popen([sys.executable, "-c", f"print('up', flush=True); {waits}"], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    while process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(1)
+        except subprocess.TimeoutExpired:
+            continue
+    process.stdout.close()
+    assert process.returncode in (143, -signal.SIGTERM)
+
+
+def test_a_place_may_be_written_for_any_day(root: Path):
+    """So that a state machine, which can't reckon with dates, names the history before the day by the stage's own."""
+    ended = fraudline("etl", "--as-of", "2026-02-01", "--input", "raw=/no/{day}/{as_of}/{contract}/x", root=root)
+    assert ended.returncode == 2
+    assert f"nothing at '/no/2026-01-31/2026-02-01/{contract()}/x'" in (root / "output" / "message").read_text()

@@ -1,0 +1,17 @@
+"""Generated documents tell what the code says today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.documents import documents
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("path", documents(REPOSITORY), ids=str)
+def test_a_generated_document_is_current(path: Path):
+    """Run make docs where this fails."""
+    assert (REPOSITORY / path).read_text() == documents(REPOSITORY)[path]

@@ -1,0 +1,1 @@
+"""Pipelines on this computer, in SageMaker's local mode."""
