@@ -51,7 +51,7 @@ class JobPlan:
         mounted_outputs: channels that the platform copies from the stage's folders, and the summary.
         explicit_outputs: channels whose URIs are arguments; the stage writes them in place.
         values: templates of the parameters that the execution itself decides.
-        settings: all other parameters; a site may set each, and an execution too.
+        settings: all other parameters by the name of their setting; a site may set each, and an execution too.
     """
 
     workflow: str
@@ -61,7 +61,7 @@ class JobPlan:
     mounted_outputs: Mapping[str, Location]
     explicit_outputs: Mapping[str, Location]
     values: Mapping[Parameter, str]
-    settings: tuple[Parameter, ...]
+    settings: Mapping[str, Parameter]
 
     @property
     def stage(self) -> Stage:
@@ -116,8 +116,30 @@ def _job(workflow: str, step: Step) -> JobPlan:
         },
         explicit_outputs=explicit,
         values=values,
-        settings=tuple(parameter for parameter in stage.parameters if parameter not in values),
+        settings={setting_name(stage, it): it for it in stage.parameters if it not in values},
     )
+
+
+def setting_name(stage: Stage, parameter: Parameter) -> str:
+    """Return the name by which a site sets a stage's parameter.
+
+    It is the parameter's own, preceded by the stage's where stages of workflows mean different things by it.
+    """
+    steps = (step for workflow in WORKFLOWS.values() for step in workflow.steps)
+    meanings = {it for step in steps for it in step.stage.parameters if it.name == parameter.name}
+    return parameter.name if meanings <= {parameter} else f"{stage.name}_{parameter.name}".replace("-", "_")
+
+
+def title(name: str) -> str:
+    """Return a setting's name as CloudFormation and SageMaker write names, such as ReviewBudget."""
+    return name.title().replace("_", "")
+
+
+def settings() -> dict[str, Parameter]:
+    """Return every setting of every workflow by its name."""
+    return {
+        name: parameter for workflow in WORKFLOWS for job in plan(workflow) for name, parameter in job.settings.items()
+    }
 
 
 def _located(workflow: str, source: Source) -> Location:

@@ -34,7 +34,7 @@ def parse(stage: Stage, texts: Mapping[str, str | Sequence[str]]) -> dict[str, A
 
 
 def _value(parameter: Parameter, text: str | Sequence[str] | None) -> Any:
-    if text is None:
+    if not text:  # orchestrators pass every parameter, an empty text for what nobody set
         if parameter.default is REQUIRED:
             raise InputError(f"{parameter.option} is missing: {parameter.description} ({parameter.unit})")
         return datetime.now(UTC) if parameter.name == "now" else parameter.default

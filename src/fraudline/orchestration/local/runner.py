@@ -12,7 +12,7 @@ from typing import Any
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.plan import JobPlan, Location, plan, resolve
 from fraudline.catalog.stage import POINTER_FILE, SUMMARY, SUMMARY_FILE, Stage
-from fraudline.catalog.workflow import CHAMPION, WORKFLOWS, Execution
+from fraudline.catalog.workflow import CHAMPION, Execution
 from fraudline.orchestration.local.journal import Journal, Run, locked
 from fraudline.orchestration.local.launchers import Carrier, Finished
 
@@ -88,13 +88,13 @@ def run(
 
 def check(workflow: str, settings: Sequence[tuple[str, str]]) -> None:
     """Refuse a setting that no stage of the workflow has."""
-    known = {parameter.name for step in WORKFLOWS[workflow].steps for parameter in step.stage.parameters}
+    known = sorted({name for job in plan(workflow) for name in job.settings})
     for name, _ in settings:
         if name not in known:
-            raise InputError(f"--set {name}: no stage of {workflow} has it; there are {', '.join(sorted(known))}")
+            raise InputError(f"--set {name}: no stage of {workflow} has it; there are {', '.join(known)}")
 
 
 def _arguments(job: JobPlan, execution: Execution, settings: Sequence[tuple[str, str]]) -> list[str]:
-    options = {parameter.name: parameter.option for parameter in job.stage.parameters}
-    decided = [(parameter.name, resolve(value, execution.as_of)) for parameter, value in job.values.items()]
-    return [word for name, value in [*decided, *settings] if name in options for word in (options[name], value)]
+    decided = [(parameter.option, resolve(value, execution.as_of)) for parameter, value in job.values.items()]
+    chosen = [(job.settings[name].option, value) for name, value in settings if name in job.settings]
+    return [word for option, value in [*decided, *chosen] for word in (option, value)]
