@@ -40,9 +40,14 @@ def add(subparsers: Any) -> None:
         parser.add_argument("--version", default="dev", help="tag of the images")
         parser.add_argument("--anew", action="store_true", help="run finished stages again too")
         parser.add_argument(
-            "--set", dest="settings", type=argument(parsing.setting), action="append", default=[], metavar="PARAMETER=VALUE",
-            help="a parameter of every stage that has it",
-        )  # fmt: skip
+            "--set",
+            dest="settings",
+            type=argument(parsing.setting),
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a setting, for every stage that has it",
+        )
     simulate = subparsers.add_parser("simulate", help="Make transactions and labels up.")
     simulate.add_argument("folder", type=Path, help="where raw/ and labeled/ are written")
     simulate.add_argument("--start", type=argument(parsing.day), default=SAMPLE["start"], help="first day")
