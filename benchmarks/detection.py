@@ -12,6 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
+from fraudline.catalog.risk import above
+from fraudline.catalog.stages import THRESHOLD
 from fraudline.model.metrics import CardRanking, average_precision
 
 
@@ -47,7 +49,7 @@ def _scored(data: Path, path: Path, labels: pl.DataFrame) -> pl.DataFrame:
 def _line(name: str, scored: pl.DataFrame) -> str:
     labels, margins = scored.get_column("is_fraud").to_numpy(), scored.get_column("margin").to_numpy()
     cards = CardRanking(scored.get_column("customer_id"), scored.get_column("day"), labels, margins)
-    alerts = scored.filter(pl.col("fraud_score") > 0.8)
+    alerts = scored.filter(above(pl.col("fraud_score"), THRESHOLD.default))
     worth_of = alerts.select("is_fraud", "fraud_score").to_numpy()
     right, mean = worth_of.mean(axis=0) if len(worth_of) else (0.0, 0.0)
     quality = f"{average_precision(labels, margins):.3f} | {cards.precision(100):.3f}"

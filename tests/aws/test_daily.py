@@ -18,9 +18,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from fraudline.catalog.features import contract
+from fraudline.catalog.risk import URGENT
 from fraudline.features.history_table import HistoryTable
 from fraudline.runtime import dynamodb, s3
-from fraudline.score.alerts import URGENT
 from fraudline.simulate import simulate
 from tests.aws.engine import Engine, queue_of, received
 

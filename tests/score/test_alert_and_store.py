@@ -70,7 +70,7 @@ def high_risk(count: int = 5, customers: Callable[[int], str] = customer) -> pl.
             "timestamp": datetime(2026, 1, 31, 5, 9, tzinfo=UTC),
             "fraud_score": 0.9,
             "expected_loss": 111.11,
-            "alert_priority": "URGENT" if id_ in URGENT else "HIGH",
+            "alert_priority": "URGENT" if id_ in URGENT else "NORMAL",
             "reasons": reasons(0.9),
             "model_version": "v2026-01-04",
         }
@@ -226,13 +226,13 @@ def test_urgent_alerts_come_one_by_one_and_the_rest_in_a_digest(
 ):
     summary = run(inputs, tmp_path, places)
     messages = places.received()
-    by_priority = {"URGENT": [], "HIGH": []}
+    by_priority = {"URGENT": [], "NORMAL": []}
     for message in messages:
         attributes = message["MessageAttributes"]
         assert attributes["day"]["StringValue"] == str(DAY)
         by_priority[attributes["alert_priority"]["StringValue"]].append(json.loads(message["Body"]))
     assert {alert["transaction_id"] for alert in by_priority["URGENT"]} == URGENT
-    (digest,) = by_priority["HIGH"]
+    (digest,) = by_priority["NORMAL"]
     assert {alert["transaction_id"] for alert in digest["alerts"]} == {"tx-1", "tx-3", "tx-4"}
     assert (summary["alerts_sent"], summary["messages"]) == (5, 3)
 
@@ -248,7 +248,7 @@ def test_a_digest_fits_into_a_message_and_none_is_lost():
     """SNS refuses more than 256 KiB: then nobody would hear of any."""
     table = high_risk(2_000, lambda number: f"customer-{'x' * 50}{number}")
     messages = list(messages_of(list(alerts_of(table, DAY)), DAY))
-    digests = [message for message in messages if message.priority == "HIGH"]
+    digests = [message for message in messages if message.priority == "NORMAL"]
     assert len(digests) > 1
     assert max(len(message.body.encode()) for message in messages) <= 256 * 1024 - 1024
     told = [alert["transaction_id"] for message in messages for alert in alerts_in(json.loads(message.body))]
@@ -396,7 +396,7 @@ def test_metrics_of_the_last_mature_days_are_those_of_their_labels(
 ):
     """By hand: of five alerts four are fraud, and a fifth fraud ranks eighth of ten."""
     watched = run(inputs, tmp_path, places)[WATCHED]
-    assert (watched["scored"], watched["fraud_rate"]) == (10, 0.5)
+    assert (watched["scored"], watched["alert_rate"]) == (10, 0.5)
     assert watched["accuracy"] == pytest.approx(0.8)
     assert watched["precision"] == pytest.approx(4 / 5)
     assert watched["recall"] == pytest.approx(4 / 5)

@@ -32,7 +32,7 @@ def an_alert(number: int = 0, **changes: object) -> dict[str, object]:
         "timestamp": datetime(2026, 1, 31, number % 24, 5, 9, tzinfo=UTC),
         "fraud_score": 0.9,
         "expected_loss": 111.11,
-        "alert_priority": "HIGH",
+        "alert_priority": "NORMAL",
         "reasons": [
             {"feature": "merchant_frauds_30d", "value": 7.0, "contribution": 2.0},
             {"feature": "amount_zscore", "value": None, "contribution": 1.0},

@@ -136,7 +136,7 @@ def test_an_alert_hides_its_customer_and_keeps_its_id_whenever_it_is_sent():
         "timestamp": datetime(2026, 1, 31, tzinfo=UTC),
         "fraud_score": 0.9,
         "expected_loss": 11.11,
-        "alert_priority": "HIGH",
+        "alert_priority": "NORMAL",
         "reasons": [],
         "model_version": "v2026-02-01",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fraudline.catalog import parsing
 from fraudline.catalog.days import RISK_HISTORY_DAYS
 from fraudline.catalog.parsing import number
+from fraudline.catalog.risk import BOUNDS, HIGH
 from fraudline.catalog.stage import Alarm, Channel, Image, Metric, Parameter, Stage
 
 _SHARE = number(float, 0.0, 1.0)
@@ -26,7 +27,7 @@ COLUMN = Parameter(
 MAX_REJECTED = Parameter("max_rejected", _SHARE, "fail when a larger share of rows is rejected", "share", 0.05)
 SEED = Parameter("seed", int, "seed of everything random", "", 7)
 REVIEW_BUDGET = Parameter("review_budget", _COUNT, "alerts that analysts can review", "alerts a day", 100)
-THRESHOLD = Parameter("threshold", _SHARE, "alert on scores above it", "probability", 0.8)
+THRESHOLD = Parameter("threshold", _SHARE, "alert on scores above it", "probability", BOUNDS[HIGH])
 
 RAW = Channel("raw", "raw transactions: YYYY-MM-DD/ with Parquet, CSV or JSON lines")
 LABELS = Channel("labels", "fraud labels: transaction_id, is_fraud and, if known, labeled_at, in the same formats")
@@ -310,7 +311,7 @@ ALERT_AND_STORE = Stage(
     metrics=(
         Metric("scored", "transactions of the day with a score", "Count"),
         Metric(
-            "fraud_rate",
+            "alert_rate",
             "share of the day's transactions above the threshold",
             alarm=Alarm("FraudRate", "above", 0.02, "More than 2 % of a day's transactions are above the threshold"),
         ),

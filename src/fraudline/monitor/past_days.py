@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from fraudline.catalog.risk import above
 from fraudline.catalog.schema import LABELS, SCORES
 from fraudline.model.metrics import average_precision
 from fraudline.runtime.channels import Channels, scan_table
@@ -40,7 +41,7 @@ def live_metrics(channels: Channels, day: date, threshold: float, label_delay: i
     if not table.height:
         return dict.fromkeys(("accuracy", "precision", "recall", "average_precision"))
     frauds = table.get_column("is_fraud").to_numpy()
-    flagged = table.get_column("fraud_score").to_numpy() > threshold
+    flagged = above(table.get_column("fraud_score").to_numpy(), threshold)
     caught = int(np.sum(flagged & (frauds == 1)))
     return {
         "accuracy": float(np.mean(flagged == (frauds == 1))),
@@ -66,7 +67,7 @@ def _scan_day(folder: Path) -> pl.LazyFrame:
 
 
 def _past_day(day: date, scored: pl.DataFrame, threshold: float) -> dict[str, Any]:
-    alerts = scored.filter(pl.col("fraud_score") > threshold).get_column("is_fraud")
+    alerts = scored.filter(above(pl.col("fraud_score"), threshold)).get_column("is_fraud")
     return {
         "day": day,
         "scored": scored.height,

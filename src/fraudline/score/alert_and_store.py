@@ -11,6 +11,7 @@ from datetime import date
 import polars as pl
 
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.risk import above
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import FEATURE_KEYS, HIGH_RISK, REJECTED, SCORES, TRANSACTIONS
 from fraudline.catalog.stage import WATCHED, Summary
@@ -74,7 +75,7 @@ def run(
         "record_count": archived,
         WATCHED: {
             "scored": scores.height,
-            "fraud_rate": scores.select((pl.col("fraud_score") > threshold).mean()).item(),
+            "alert_rate": scores.select(above(pl.col("fraud_score"), threshold).mean()).item(),
             "drift": furthest(shifts),
             **live,
         },

@@ -16,11 +16,11 @@ from typing import Any
 
 import polars as pl
 
+from fraudline.catalog.risk import NORMAL, URGENT
 from fraudline.score.wording import masked
 
 Alert = dict[str, Any]
 
-URGENT, HIGH = "URGENT", "HIGH"
 # SNS takes 256 KiB, its attributes included.
 LARGEST_MESSAGE = 256 * 1024 - 4096  # bytes
 ALERTS_IN_A_CASE = 50
@@ -75,9 +75,9 @@ def messages_of(alerts: Sequence[Alert], day: date, largest: int = LARGEST_MESSA
         listed = f"[{','.join(lines)}]"
         # By its content: where the day is run again and brings other alerts, their digest is another.
         identifier = f"{day}/digest/{hashlib.sha256(listed.encode()).hexdigest()[:16]}"
-        head = {"deduplication_id": identifier, "alert_priority": HIGH, "day": str(day), "digest": number}
+        head = {"deduplication_id": identifier, "alert_priority": NORMAL, "day": str(day), "digest": number}
         body = f'{json.dumps(head)[:-1]}, "count": {len(lines)}, "alerts": {listed}}}'
-        yield Message(identifier, HIGH, f"{len(lines)} fraud alerts of {day}, digest {number}", body)
+        yield Message(identifier, NORMAL, f"{len(lines)} fraud alerts of {day}, digest {number}", body)
 
 
 def message_of(alert: Alert, day: date) -> Message:
@@ -96,7 +96,7 @@ def cases_of(high_risk: pl.DataFrame, day: date) -> Iterator[Case]:
             "case_id": name,
             "day": str(day),
             "customer_id": alerts[0]["customer_id"],
-            "alert_priority": URGENT if urgent else HIGH,
+            "alert_priority": URGENT if urgent else NORMAL,
             "expected_loss": round(sum(alert["expected_loss"] for alert in alerts), 2),
             "alert_count": len(alerts),
             "alerts": alerts[:ALERTS_IN_A_CASE],

@@ -13,6 +13,8 @@ from reportlab.graphics.shapes import Drawing, Group, Line, Rect, String
 from reportlab.lib.colors import HexColor
 from reportlab.pdfbase.pdfmetrics import stringWidth
 
+from fraudline.catalog.risk import URGENT
+
 INK, MUTED, RULE = HexColor("#17222d"), HexColor("#5a6977"), HexColor("#d8dfe5")
 # Dark, middle, white: three greys when printed without colour.
 STRONG, PLAIN, OPEN = HexColor("#8f1d16"), HexColor("#9fb3c6"), HexColor("#ffffff")
@@ -25,7 +27,7 @@ _MOST_TICKS = 4
 
 def by_hour(alerts: pl.DataFrame, width: float) -> Drawing:
     """Alerts of each hour of the day; the URGENT ones are the dark part."""
-    hours, urgent = alerts["timestamp"].dt.hour(), alerts["alert_priority"] == "URGENT"
+    hours, urgent = alerts["timestamp"].dt.hour(), alerts["alert_priority"] == URGENT
     bars = []
     for hour in range(24):
         count, dark = int((hours == hour).sum()), int(((hours == hour) & urgent).sum())

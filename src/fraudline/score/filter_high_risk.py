@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.risk import above
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import HIGH_RISK, SCORES, TRANSACTIONS
 from fraudline.catalog.stage import Summary
@@ -42,7 +43,7 @@ def ranked(joined: pl.DataFrame, threshold: float, urgent_loss: float) -> pl.Dat
     """Of scored transactions (schemas SCORES and TRANSACTIONS) those above the threshold (schema HIGH_RISK), ranked."""
     expected_loss = pl.col("fraud_score") * (pl.col("cents") / 100)
     return (
-        joined.filter(pl.col("fraud_score") > threshold)
+        joined.filter(above(pl.col("fraud_score"), threshold))
         .sort(["margin", "transaction_id"], descending=[True, False])
         .with_columns(expected_loss.round(2).alias("expected_loss"))
         .with_columns(alert_priority(pl.col("expected_loss"), urgent_loss).alias("alert_priority"))

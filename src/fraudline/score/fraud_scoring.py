@@ -10,6 +10,7 @@ import polars as pl
 
 from fraudline.catalog.contract import difference
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.risk import HIGH, LOW, MEDIUM
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import FEATURE_KEYS
 from fraudline.catalog.stage import Summary
@@ -54,6 +55,6 @@ def summarise(scores: pl.DataFrame) -> Summary:
     return {
         "scored_transactions": first.to_dicts(),
         "record_count": scores.height,
-        **{f"{level.lower()}_risk_count": levels.get(level, 0) for level in ("HIGH", "MEDIUM", "LOW")},
+        **{f"{level.lower()}_risk_count": levels.get(level, 0) for level in (HIGH, MEDIUM, LOW)},
         "model_version": scores.get_column("model_version").first(),
     }

@@ -16,9 +16,9 @@ from reportlab.lib.styles import ParagraphStyle
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table
 
+from fraudline.catalog.risk import BOUNDS, HIGH, MEDIUM, NORMAL, URGENT
 from fraudline.monitor.drift import PSI_SHIFTED, PSI_WATCH, verdict
 from fraudline.score.charts import INK, MUTED, RULE, STRONG, by_day, by_hour, by_score, past_legend
-from fraudline.score.risk import HIGH, MEDIUM
 from fraudline.score.wording import LONGEST_ID, counted, masked, plain, text, threshold_of, value_of
 
 ALERTS_SHOWN, FEATURES_SHOWN, REASONS_SHOWN, DAYS_SHOWN = 25, 10, 6, 30
@@ -131,16 +131,16 @@ def _title(report: DailyReport) -> Table:
 
 def _figures(report: DailyReport) -> Table:
     alerts, past = report.alerts, report.past
-    medium = report.scores.filter(pl.col("risk_level") == "MEDIUM").height
-    urgent = alerts.filter(pl.col("alert_priority") == "URGENT").height
+    medium = report.scores.filter(pl.col("risk_level") == MEDIUM).height
+    urgent = alerts.filter(pl.col("alert_priority") == URGENT).height
     cents, loss = int(alerts.get_column("cents").sum()), float(alerts.get_column("expected_loss").sum())
-    name = "Alerts (HIGH)" if report.threshold == HIGH else "Alerts"
+    name = "Alerts (HIGH)" if report.threshold == BOUNDS[HIGH] else "Alerts"
     usual = _usually(past, "alerts") or f"above {threshold_of(report.threshold)}"
     figures = [
         ("Scored", f"{report.scores.height:,}", _usually(past, "scored")),
         (name, f"{alerts.height:,}", usual),
         ("URGENT of these", f"{urgent:,}", "look here first"),
-        ("MEDIUM", f"{medium:,}", f"above {MEDIUM:.2f}"),
+        ("MEDIUM", f"{medium:,}", f"above {BOUNDS[MEDIUM]:.2f}"),
         ("Amount at risk", f"{cents / 100:,.0f}", "sum of the alerts"),
         ("Expected loss", f"{loss:,.0f}", "score by amount"),
         ("Rejections", f"{sum(report.rejected.values()):,}", "broken input rows"),
@@ -216,7 +216,7 @@ def _alert_table(alerts: pl.DataFrame) -> Table:
 
 
 def _alert_row(rank: int, alert: dict[str, Any]) -> list[Paragraph]:
-    urgent = alert["alert_priority"] == "URGENT"
+    urgent = alert["alert_priority"] == URGENT
     grey = f'<font color="{_hex(MUTED)}">{text(masked(alert["customer_id"])[-8:])}</font>'
     return [
         Paragraph(str(rank), _NUMBER),
@@ -225,7 +225,7 @@ def _alert_row(rank: int, alert: dict[str, Any]) -> list[Paragraph]:
         Paragraph(text(alert["merchant"]), _CELL),
         Paragraph(f"{alert['cents'] / 100:,.2f}", _NUMBER),
         Paragraph(f"<b>{alert['fraud_score']:.3f}</b>", _NUMBER),
-        Paragraph(f'<font color="{_hex(STRONG)}"><b>URGENT</b></font>' if urgent else "HIGH", _CELL),
+        Paragraph(f'<font color="{_hex(STRONG)}"><b>{URGENT}</b></font>' if urgent else NORMAL, _CELL),
         Paragraph(_reasons(alert["reasons"]), _CELL),
     ]
 

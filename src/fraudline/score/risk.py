@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fraudline.catalog.risk import BOUNDS, HIGH, LOW, MEDIUM, NORMAL, URGENT, above
 from fraudline.catalog.schema import SCORES
 
 if TYPE_CHECKING:  # to rank and to filter needs no XGBoost
     from fraudline.model.model import Model
 
-HIGH, MEDIUM = 0.8, 0.5
 REASONS = 3
 
 
@@ -28,7 +28,7 @@ def score(model: Model, ids: Sequence[str] | pl.Series, rows: NDArray[np.float32
     """
     margins = model.margins(rows)
     scores = model.scores(margins)
-    explained = np.flatnonzero(scores > MEDIUM)
+    explained = np.flatnonzero(above(scores, BOUNDS[MEDIUM]))
     reasons: list[list[dict[str, Any]] | None] = [None] * len(rows)
     for row, codes in zip(explained, reason_codes(model, rows[explained]), strict=True):
         reasons[row] = codes
@@ -42,19 +42,19 @@ def score(model: Model, ids: Sequence[str] | pl.Series, rows: NDArray[np.float32
 
 
 def risk_level(fraud_score: pl.Expr) -> pl.Expr:
-    """HIGH above 0.8, MEDIUM above 0.5, else LOW."""
+    """Return HIGH for scores above 0.8, MEDIUM above 0.5, else LOW."""
     return (
-        pl.when(fraud_score > HIGH)
-        .then(pl.lit("HIGH"))
-        .when(fraud_score > MEDIUM)
-        .then(pl.lit("MEDIUM"))
-        .otherwise(pl.lit("LOW"))
+        pl.when(above(fraud_score, BOUNDS[HIGH]))
+        .then(pl.lit(HIGH))
+        .when(above(fraud_score, BOUNDS[MEDIUM]))
+        .then(pl.lit(MEDIUM))
+        .otherwise(pl.lit(LOW))
     )
 
 
 def alert_priority(expected_loss: pl.Expr, urgent_loss: float) -> pl.Expr:
-    """URGENT where the expected loss (score x amount) reaches ``urgent_loss``, else HIGH."""
-    return pl.when(expected_loss >= urgent_loss).then(pl.lit("URGENT")).otherwise(pl.lit("HIGH"))
+    """Return URGENT where the expected loss (score x amount) reaches ``urgent_loss``, else NORMAL."""
+    return pl.when(expected_loss >= urgent_loss).then(pl.lit(URGENT)).otherwise(pl.lit(NORMAL))
 
 
 def reason_codes(model: Model, rows: NDArray[np.float32]) -> list[list[dict[str, Any]]]:

@@ -17,6 +17,7 @@ import polars as pl
 
 from fraudline.catalog.days import midnight
 from fraudline.catalog.errors import InputError, TemporaryError
+from fraudline.catalog.risk import LOW
 from fraudline.runtime import dynamodb
 
 # No Lambda function runs longer, so nothing that such a runner does outlives its claim.
@@ -85,7 +86,7 @@ class ScoreTable:
             "model_version": {"S": row["model_version"]},
             **{name: _number(row[name]) for name in ("fraud_score", "confidence", "margin")},
         }
-        if row["risk_level"] != "LOW":
+        if row["risk_level"] != LOW:
             item["flagged_day"] = item["day"]
         if row["reasons"]:
             item["reasons"] = {"L": [_reason(reason) for reason in row["reasons"]]}

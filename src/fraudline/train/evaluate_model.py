@@ -11,6 +11,7 @@ from sklearn.metrics import brier_score_loss, precision_recall_fscore_support, r
 
 from fraudline.catalog.contract import difference
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.risk import above
 from fraudline.catalog.run import Run
 from fraudline.catalog.stage import WATCHED, Summary
 from fraudline.model.artifact import champion_of
@@ -43,7 +44,8 @@ def run(
         raise InputError("channel 'test': needs known frauds and others to judge by; deliver more labels, or more days")
     margins = model.margins(test.values)
     scores = model.scores(margins)
-    metrics = _metrics(test, margins, scores, threshold)
+    flagged = above(scores, threshold)
+    metrics = _metrics(test, margins, scores, flagged)
     champion = _champion_margins(channels, test, model)
     comparison = (
         gate.compare(test.keys, test.labels, margins, champion, samples=samples, seed=seed)
@@ -61,8 +63,8 @@ def run(
         "threshold": threshold,
         "test_samples": len(test.labels),
         "test_period": {key: test.contract[key] for key in ("first", "end")},
-        "true_positives": int(np.sum((scores > threshold) & (test.labels == 1))),
-        "false_positives": int(np.sum((scores > threshold) & (test.labels == 0))),
+        "true_positives": int(np.sum(flagged & (test.labels == 1))),
+        "false_positives": int(np.sum(flagged & (test.labels == 0))),
         "comparison": (
             {name: asdict(value) for name, value in comparison.items()} if isinstance(comparison, dict) else comparison
         ),
@@ -72,8 +74,7 @@ def run(
     }
 
 
-def _metrics(test: FeatureTable, margins: Any, scores: Any, threshold: float) -> dict[str, float]:
-    flagged = scores > threshold
+def _metrics(test: FeatureTable, margins: Any, scores: Any, flagged: Any) -> dict[str, float]:
     precision, recall, f1, _ = precision_recall_fscore_support(test.labels, flagged, average="binary", zero_division=0)
     days = test.keys.get_column("timestamp").dt.date()
     cards = CardRanking(test.keys.get_column("customer_id"), days, test.labels, margins)
