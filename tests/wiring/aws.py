@@ -119,7 +119,9 @@ def resolved(value: Any, given: Mapping[str, Any]) -> Any:
 
 def evaluated(expression: str, given: Mapping[str, Any]) -> Any:
     if expression.startswith("$$."):
-        return expression
+        return given.get("$$", {}).get(expression, expression)
+    if expression in ("true", "false"):
+        return expression == "true"
     if expression.startswith("$"):
         return _at(expression, given)
     if expression.startswith("'"):
@@ -136,6 +138,7 @@ def evaluated(expression: str, given: Mapping[str, Any]) -> Any:
         "StringToJson": json.loads,
         "Base64Decode": lambda encoded: b64decode(encoded).decode(),
         "JsonToString": json.dumps,
+        "JsonMerge": lambda first, second, _deep: {**first, **second},
         "UUID": lambda: "0a1b2c3d-0000-0000-0000-000000000000",
         "Hash": lambda hashed, _: f"{hash(hashed):064x}",
     }

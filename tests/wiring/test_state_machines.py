@@ -1,4 +1,4 @@
-"""What no linter finds in a state machine, and that each job of theirs is what the workflows and stages say."""
+"""Laws of the state machines that no linter knows, and each job held to its plan."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -15,31 +16,32 @@ from typing import Any
 import pytest
 from botocore.validate import ParamValidator
 
+from fraudline.catalog.plan import JobPlan, plan, resolve, settings, title
 from fraudline.catalog.stage import SUMMARY
-from fraudline.catalog.workflow import LABELS, RAW, WORKFLOWS, Execution, Step, dated
+from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.entrypoints import opt_ml, parameters
 from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
 from fraudline.entrypoints.glue import options
 from fraudline.entrypoints.run import REFUSED, parser
-from fraudline.orchestration.step_functions.state_machines import ENDPOINTS, SETTINGS, VERDICT
+from fraudline.orchestration.step_functions.state_machines import VERDICT
 from tests.wiring import aws
 
 AS_OF = date(2026, 6, 1)
 DATA, ROOT = "s3://deliveries", "s3://results"
 TRAINED = f"{ROOT}/executions/training-{AS_OF}/Model/model/a-job/output/model.tar.gz"
-# What services have no room for at times; nothing else is worth a second attempt but a stage's own fault.
+# Errors of a busy service; beside a stage's own internal error, nothing else is worth a second attempt.
 BUSY = re.compile(
     r"\w+\.\w*(Throttl|Limit|TooMany|Throughput|Service|SdkClient|AWSLambda|Internal|Concurrent|S3Exc|SageMakerExc|AWSGlueExc)"
 )
 WORKFLOW_OF = {"daily": "daily", "daily_standard": "daily", "training": "training"}
-STEPS = [(name, step) for name, workflow in WORKFLOW_OF.items() for step in WORKFLOWS[workflow].steps]
+JOBS = [(name, job) for name, workflow in WORKFLOW_OF.items() for job in plan(workflow)]
 
 each_machine = pytest.mark.parametrize("name", aws.MACHINES)
-each_step = pytest.mark.parametrize(("name", "step"), STEPS, ids=[f"{name}-{step.stage.name}" for name, step in STEPS])
+each_job = pytest.mark.parametrize(("name", "job"), JOBS, ids=[f"{name}-{job.stage.name}" for name, job in JOBS])
 
 
 def follows(state: Mapping[str, Any]) -> set[str]:
-    """Where a state may lead."""
+    """Return the states that may follow a state."""
     rules = [*state.get("Choices", []), *state.get("Catch", [])]
     return {it["Next"] for it in [state, *rules] if "Next" in it} | (
         {state["Default"]} if "Default" in state else set()
@@ -47,7 +49,7 @@ def follows(state: Mapping[str, Any]) -> set[str]:
 
 
 @each_machine
-def test_every_state_is_reached_and_every_next_is_there(name: str):
+def test_every_state_is_reached_and_every_next_state_exists(name: str):
     for scope in aws.scopes(aws.machine(name)):
         reached, fresh = set(), {scope["StartAt"]}
         while fresh:
@@ -59,7 +61,7 @@ def test_every_state_is_reached_and_every_next_is_there(name: str):
 
 @each_machine
 def test_express_waits_for_nothing(name: str):
-    """EXPRESS takes neither .sync nor task tokens, which is told only when such a machine is made."""
+    """EXPRESS accepts neither .sync nor task tokens, and says so only when the state machine is created."""
     waits = {aws.action(task["Resource"])[2] for task in aws.tasks(aws.machine(name)).values()} - {""}
     kind = aws.made_as(name)["StateMachineType"]
     assert kind == "STANDARD" or not waits
@@ -75,55 +77,60 @@ def pairs(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 @each_machine
-def test_a_path_is_told_from_a_text(name: str):
+def test_the_name_of_a_path_ends_with_a_dollar_sign(name: str):
     """Without .$ at the end of its name, a path is passed on as the text "$.as_of"."""
     for state in aws.states(aws.machine(name)).values():
         for part in ("Parameters", "ResultSelector", "ItemSelector"):
             for key, value in pairs(state.get(part, {})):
                 if isinstance(value, str):
-                    assert key.endswith(".$") == value.startswith(("$.", "$$.", "$[", "States.")), (key, value)
+                    assert key.endswith(".$") == (value == "$" or value.startswith(("$.", "$$.", "$[", "States."))), (
+                        key,
+                        value,
+                    )
 
 
 @each_machine
-def test_a_task_asks_what_its_service_has(name: str):
+def test_a_task_requests_what_its_service_offers(name: str):
     """Against botocore's models: the operation, and every member of its request."""
     for state, task in aws.tasks(aws.machine(name)).items():
         shape = aws.operation(*aws.action(task["Resource"])[:2]).input_shape
-        known = {member.lower() for member in shape.members}
-        given = {key.removesuffix(".$").lower() for key in task["Parameters"]}
-        assert given <= known, (state, given - known)
-        assert {member.lower() for member in shape.required_members} <= given, state
+        allowed = {member.lower() for member in shape.members}
+        sent = {key.removesuffix(".$").lower() for key in task["Parameters"]}
+        assert sent <= allowed, (state, sent - allowed)
+        assert {member.lower() for member in shape.required_members} <= sent, state
 
 
 @each_machine
-def test_only_what_may_do_at_a_second_attempt_is_tried_again_and_not_all_at_once(name: str):
+def test_only_temporary_failures_are_retried_and_spread(name: str):
     for state in aws.states(aws.machine(name)).values():
-        tells = state.get("Resource", "").rpartition(":::")[2].startswith(("sns:publish", "sqs:", "aws-sdk:cloudwatch"))
+        notifies = (
+            state.get("Resource", "").rpartition(":::")[2].startswith(("sns:publish", "sqs:", "aws-sdk:cloudwatch"))
+        )
         for retry in state.get("Retry", []):
             names = retry["ErrorEquals"]
             assert (retry["BackoffRate"], retry["JitterStrategy"]) == (2.0, "FULL")
             assert retry["MaxAttempts"] <= 4
-            again = [error for error in names if error != StageFailed.__name__ and not BUSY.match(error)]
-            assert not again or (tells and again == ["States.TaskFailed"]), again
+            others = [error for error in names if error != StageFailed.__name__ and not BUSY.match(error)]
+            assert not others or (notifies and others == ["States.TaskFailed"]), others
 
 
 @each_machine
-def test_no_failure_goes_unheard(name: str):
-    """Each task of a workflow is caught and told; what starts executions fails for its pipe, which brings it again."""
+def test_every_failure_notifies_somebody(name: str):
+    """Each task of a workflow catches its failure; what starts executions fails for its pipe, which delivers again."""
     if name in ("start", "start_pipeline", "deployment"):
         return
     outer = aws.machine(name)["States"]
     for state in outer.values():
         working = state["Type"] in ("Parallel", "Map") or "lambda" in state.get("Resource", "")
-        assert not working or any(caught["ErrorEquals"] == ["States.ALL"] for caught in state["Catch"])
-    (heard,) = {caught["Next"] for state in outer.values() for caught in state.get("Catch", [])
-                if caught["ErrorEquals"] == ["States.ALL"]}  # fmt: skip
-    assert outer[heard]["Resource"].rpartition(":::")[2] in ("sns:publish", "sqs:sendMessage")
-    assert "$.error" in json.dumps(outer[heard]["Parameters"])
-    assert outer[outer[heard]["Next"]]["Type"] == "Fail"
+        assert not working or any(catch["ErrorEquals"] == ["States.ALL"] for catch in state["Catch"])
+    catches = [catch for state in outer.values() for catch in state.get("Catch", [])]
+    (notice,) = {catch["Next"] for catch in catches if catch["ErrorEquals"] == ["States.ALL"]}
+    assert outer[notice]["Resource"].rpartition(":::")[2] in ("sns:publish", "sqs:sendMessage")
+    assert "$.error" in json.dumps(outer[notice]["Parameters"])
+    assert outer[outer[notice]["Next"]]["Type"] == "Fail"
 
 
-def test_bad_input_ends_well_where_it_would_be_delivered_again():
+def test_rejected_input_ends_well_where_a_pipe_would_redeliver():
     states = aws.machine("daily")["States"]
     for step in WORKFLOWS["daily"].steps:
         first, *_ = states[step.stage.step]["Catch"]
@@ -131,26 +138,26 @@ def test_bad_input_ends_well_where_it_would_be_delivered_again():
         after = [first["Next"]]
         while "Next" in states[after[-1]]:
             after.append(states[after[-1]]["Next"])
-        assert [states[name]["Type"] for name in after] == ["Task", "Task", "Pass"]  # counted, told, done
+        assert [states[name]["Type"] for name in after] == ["Task", "Task", "Pass"]  # count, notify, end
         assert states[after[-1]]["Parameters"]["status"] == "rejected"
 
 
 @pytest.mark.parametrize("name", ["training", "daily_standard"])
-def test_a_job_that_refuses_its_input_is_not_tried_again(name: str):
-    """SageMaker and Glue call every failure States.TaskFailed: only its words tell a refusal from a fault."""
+def test_a_job_that_rejects_its_input_is_not_retried(name: str):
+    """SageMaker and Glue report every failure as States.TaskFailed: only its message tells the cause."""
     for state in aws.machine(name)["States"].values():
         if state["Type"] != "Parallel":
             continue
         (branch,) = state["Branches"]
-        (told,) = (inner for inner in branch["States"].values() if inner["Type"] == "Choice")
-        (refusal,) = told["Choices"]
-        assert refusal["StringMatches"] == f"*{REFUSED}*"
-        ends = [branch["States"][each]["Error"] for each in (refusal["Next"], told["Default"])]
+        (classification,) = (inner for inner in branch["States"].values() if inner["Type"] == "Choice")
+        (rejection,) = classification["Choices"]
+        assert rejection["StringMatches"] == f"*{REFUSED}*"
+        ends = [branch["States"][each]["Error"] for each in (rejection["Next"], classification["Default"])]
         assert ends == [InputRejected.__name__, StageFailed.__name__]
         assert [retry["ErrorEquals"] for retry in state["Retry"]] == [[StageFailed.__name__]]
 
 
-def test_the_gate_reads_how_the_verdict_begins():
+def test_the_gate_reads_the_beginning_of_the_exit_message():
     states = aws.machine("training")["States"]
     judge = Path(__file__).parents[2] / "src/fraudline/train/evaluate_model.py"
     assert 'f"deploy_recommended={str(verdict.deploy).lower()}: ' in judge.read_text()
@@ -164,139 +171,154 @@ def test_the_gate_reads_how_the_verdict_begins():
 
 
 def filled(content: Any) -> Any:
-    """A definition with the stack's values in it, as far as a job's request depends on them."""
-    given = {
-        "Root": ROOT, "Data": DATA, "LabelDelayDays": "6", "Columns": "merchant=TERMINAL_ID,amount=AMOUNT",
-        "Threshold": "0.7", "ReviewBudget": "50", "RetentionDays": "30", "ServingInstances": "2",
+    """Return a definition with the stack's values in it, as far as a job's request depends on them."""
+    values = {title(name): parameter.default_text for name, parameter in settings().items()} | {
+        "Root": ROOT,
+        "Data": DATA,
+        "LabelDelayDays": "6",
+        "Column": "merchant=TERMINAL_ID,amount=AMOUNT",
         "Network": b64encode(b'{"EnableNetworkIsolation": false}').decode(),
         "KeyArn": "arn:aws:kms:us-east-1:123456789012:key/k",
-        "ProcessingInstance": "ml.m5.xlarge", "TrainingInstance": "ml.m5.xlarge",
-    }  # fmt: skip
+        "ProcessingInstance": "ml.m5.xlarge",
+        "TrainingInstance": "ml.m5.xlarge",
+    }
     role = "arn:aws:iam::123456789012:role/"
-    return json.loads(
-        re.sub(
-            r"\$\{(\w+)\}",
-            lambda found: given.get(found[1], role + found[1] if found[1].endswith("Role") else found[1]),
-            json.dumps(content),
-        )
-    )
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        return values.get(name, role + name if name.endswith("Role") else name)
+
+    return json.loads(re.sub(r"\$\{(\w+)\}", value, json.dumps(content)))
 
 
-def request(name: str, step: Step) -> dict[str, Any]:
-    """What a machine would ask for to run a step."""
+def request(name: str, job: JobPlan, execution_input: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a state machine would request to run a job, for an execution with this input."""
     machine = filled(aws.machine(name))
+    states, execution_input = machine["States"], {"as_of": str(AS_OF), **(execution_input or {})}
+    data = {"as_of": str(AS_OF), "input": execution_input, "arguments": states["ResolveArguments"]["Result"]}
+    data["$$"] = {"$$.Execution.Input": execution_input}
+    applied = aws.resolved(states["ApplySettings"]["Parameters"], data)
     task = aws.tasks(machine)
-    state = task.get(step.stage.step) or task[f"{step.stage.step} job"]
-    told = machine["States"].get("Told", {}).get("Result")
-    given = {"as_of": str(AS_OF), "told": told, "TrainModel": {"job": {"model": TRAINED}}}
-    resolved: dict[str, Any] = aws.resolved(state["Parameters"], given)
+    state = task.get(job.stage.step) or task[f"Run {job.stage.step}"]
+    resolved: dict[str, Any] = aws.resolved(state["Parameters"], {**applied, "TrainModel": {"job": {"model": TRAINED}}})
     return resolved
 
 
-def wired(name: str, step: Step) -> tuple[Counter[str], dict[str, str], dict[str, Any]]:
-    """How often each channel is wired, each one's place, and the parameters' texts."""
-    asked, stage = request(name, step), step.stage
-    if "Payload" in asked:
-        places = list({**asked["Payload"]["inputs"]}.items()), list(asked["Payload"]["outputs"].items())
-        values = asked["Payload"]["arguments"]
-    elif "JobName" in asked:
-        assert {name.removeprefix("--") for name in asked["Arguments"]} <= {each[2:] for each in options(stage)}
-        arguments = {name[2:]: value for name, value in asked["Arguments"].items()}
-        places = tuple(
-            [(key.removeprefix(kind), value) for key, value in arguments.items() if key.startswith(kind)]
-            for kind in ("input-", "output-")
-        )  # type: ignore[assignment]
-        values = {
-            key.replace("-", "_"): value
-            for key, value in arguments.items()
-            if not key.startswith(("input-", "output-"))
-        }
-    elif "TrainingJobName" in asked:
-        mounted = [(it["ChannelName"], it["DataSource"]["S3DataSource"]["S3Uri"]) for it in asked["InputDataConfig"]]
-        # Training leaves its summary in the artifact.
-        kept = [(stage.writes[0].name, asked["OutputDataConfig"]["S3OutputPath"]), (SUMMARY, "")]
-        places, values = (mounted, kept), asked["HyperParameters"]
-    else:
-        told = vars(parser(stage).parse_args(asked["AppSpecification"]["ContainerArguments"]))
-        inputs = {it["InputName"]: it["S3Input"] for it in asked["ProcessingInputs"]}
-        outputs = {it["OutputName"]: it["S3Output"] for it in asked["ProcessingOutputConfig"]["Outputs"]}
-        assert all(opt_ml.inputs(stage)[key] == it["LocalPath"] for key, it in inputs.items())
-        assert all(opt_ml.outputs(stage)[key] == it["LocalPath"] for key, it in outputs.items())
-        places = (
-            [(key, it["S3Uri"]) for key, it in inputs.items()] + (told.pop("input") or []),
-            [(key, it["S3Uri"]) for key, it in outputs.items()] + (told.pop("output") or []),
-        )
-        values = {key: value for key, value in told.items() if value is not None}
-    count = Counter(f"reads {key}" for key, _ in places[0]) + Counter(f"writes {key}" for key, _ in places[1])
-    found = {f"reads {key}": at for key, at in places[0]} | {f"writes {key}": at for key, at in places[1]}
-    return count, {key: dated(at, AS_OF) for key, at in found.items()}, values
+@dataclass
+class Wiring:
+    """How a request wires a job: each channel's URI, in pairs so that none is lost, and the parameters' texts."""
+
+    inputs: list[tuple[str, str]]
+    outputs: list[tuple[str, str]]
+    values: dict[str, str]
 
 
-@each_step
-def test_every_channel_is_wired_once_where_the_execution_says(name: str, step: Step, monkeypatch: pytest.MonkeyPatch):
-    """What a machine leaves is found by the same addresses as what a laptop leaves, and no channel is made up."""
-    monkeypatch.delenv(opt_ml.ROOT_VARIABLE, raising=False)
-    execution = Execution(WORKFLOW_OF[name], AS_OF)
-    count, places, _ = wired(name, step)
-    expected = {
-        f"reads {key}": f"{DATA if step.reads[key] in (RAW, LABELS) else ROOT}/{at}"
-        for key, at in execution.inputs(step).items()
-    }
-    expected |= {f"writes {key}": f"{ROOT}/{at}" for key, at in execution.outputs(step).items()}
-    assert count == Counter(list(expected))
-    for key, at in places.items():
-        if step.stage.platform == "training" and key == f"writes {SUMMARY}":
-            continue
-        if at == TRAINED:  # below the channel's address Training put a job's name
-            assert at.startswith(expected[key])
-            continue
-        assert at == expected[key], key
+def wiring(name: str, job: JobPlan, execution_input: Mapping[str, Any] | None = None) -> Wiring:
+    body = request(name, job, execution_input)
+    if "Payload" in body:
+        payload = body["Payload"]
+        return Wiring(list(payload["inputs"].items()), list(payload["outputs"].items()), payload["arguments"])
+    if "JobName" in body:
+        return glue_wiring(job, body["Arguments"])
+    if "TrainingJobName" in body:
+        inputs = [(it["ChannelName"], it["DataSource"]["S3DataSource"]["S3Uri"]) for it in body["InputDataConfig"]]
+        # A Training job leaves its summary in the artifact.
+        outputs = [(job.stage.writes[0].name, body["OutputDataConfig"]["S3OutputPath"]), (SUMMARY, "")]
+        return Wiring(inputs, outputs, body["HyperParameters"])
+    return processing_wiring(job, body)
 
 
-@each_step
-def test_a_stage_gets_the_day_the_stacks_settings_and_else_its_own_defaults(name: str, step: Step):
-    _, _, values = wired(name, step)
-    taken = {parameter.name for parameter in step.stage.parameters}
-    settings = {key for key in SETTINGS if key in taken} | (
-        {"endpoint"} & taken if step.stage.name in ENDPOINTS else set()
+def glue_wiring(job: JobPlan, arguments: Mapping[str, str]) -> Wiring:
+    assert set(arguments) <= set(options(job.stage))
+    channels: dict[str, list[tuple[str, str]]] = {"--input-": [], "--output-": []}
+    values = {}
+    for option, value in arguments.items():
+        kind = next((kind for kind in channels if option.startswith(kind)), None)
+        if kind:
+            channels[kind].append((option.removeprefix(kind), value))
+        else:
+            values[option[2:].replace("-", "_")] = value
+    return Wiring(channels["--input-"], channels["--output-"], values)
+
+
+def processing_wiring(job: JobPlan, body: Mapping[str, Any]) -> Wiring:
+    stage = job.stage
+    arguments = body["AppSpecification"]["ContainerArguments"]
+    assert all(1 <= len(argument) <= 256 for argument in arguments)
+    values = vars(parser(stage).parse_args(arguments))
+    inputs = {it["InputName"]: it["S3Input"] for it in body["ProcessingInputs"]}
+    outputs = {it["OutputName"]: it["S3Output"] for it in body["ProcessingOutputConfig"]["Outputs"]}
+    assert all(opt_ml.inputs(stage)[key] == it["LocalPath"] for key, it in inputs.items())
+    assert all(opt_ml.outputs(stage)[key] == it["LocalPath"] for key, it in outputs.items())
+    return Wiring(
+        [(key, it["S3Uri"]) for key, it in inputs.items()] + (values.pop("input") or []),
+        [(key, it["S3Uri"]) for key, it in outputs.items()] + (values.pop("output") or []),
+        {key: value for key, value in values.items() if value is not None},
     )
-    execution = {"execution"} & taken
-    assert set(values) == {"as_of"} | settings | execution
-    parsed = parameters.parse(step.stage, values)
+
+
+@each_job
+def test_each_channel_is_wired_once_where_the_plan_says(name: str, job: JobPlan, monkeypatch: pytest.MonkeyPatch):
+    """What a state machine leaves is found at the same addresses as what a local run leaves."""
+    monkeypatch.delenv(opt_ml.ROOT_VARIABLE, raising=False)
+    wired, bases = wiring(name, job), {"data": DATA, "root": ROOT}
+    for channels, locations in ((wired.inputs, job.inputs), (wired.outputs, job.outputs)):
+        assert Counter(key for key, _ in channels) == Counter(list(locations))
+        for key, uri in channels:
+            expected = f"{bases[locations[key].base]}/{resolve(locations[key].template, AS_OF)}"
+            if locations[key].job_below and channels is wired.inputs:
+                assert uri == TRAINED
+                assert uri.startswith(expected)
+            elif not (job.stage.platform == "training" and key == SUMMARY):
+                assert resolve(uri, AS_OF) == expected, key
+
+
+@each_job
+def test_a_stage_gets_its_day_and_every_setting(name: str, job: JobPlan):
+    values = wiring(name, job).values
+    assert set(values) == {parameter.name for parameter in job.stage.parameters}
+    parsed = parameters.parse(job.stage, values)
     assert parsed["as_of"] == AS_OF
-    assert not execution or parsed["execution"] == f"{WORKFLOW_OF[name]}-{AS_OF}"
-    assert "column" not in taken or parsed["column"] == (("merchant", "TERMINAL_ID"), ("amount", "AMOUNT"))
+    assert parsed["execution"] == f"{WORKFLOW_OF[name]}-{AS_OF}"
+    assert "column" not in values or parsed["column"] == (("merchant", "TERMINAL_ID"), ("amount", "AMOUNT"))
 
 
-@each_step
-def test_aws_would_take_the_request(name: str, step: Step):
-    asked = request(name, step)
-    kind = next((kind for kind in ("Training", "Processing") if f"{kind}JobName" in asked), None)
+@each_job
+def test_an_execution_may_replace_every_setting_of_the_stack(name: str, job: JobPlan):
+    for setting, parameter in job.settings.items():
+        value = wiring(name, job, {setting: "chosen"}).values[parameter.name]
+        assert value in ("chosen", ["chosen"])  # a repeatable option parses to a list
+
+
+@each_job
+def test_aws_accepts_the_request(name: str, job: JobPlan):
+    body = request(name, job)
+    kind = next((kind for kind in ("Training", "Processing") if f"{kind}JobName" in body), None)
     if kind is None:
         return
     shape = aws.operation("sagemaker", f"create{kind}Job").input_shape
-    report = ParamValidator().validate(asked, shape)
+    report = ParamValidator().validate(body, shape)
     assert not report.has_errors(), report.generate_report()
-    assert re.fullmatch(shape.members[f"{kind}JobName"].metadata["pattern"], asked[f"{kind}JobName"])
-    assert len(asked[f"{kind}JobName"]) <= 63
+    assert re.fullmatch(shape.members[f"{kind}JobName"].metadata["pattern"], body[f"{kind}JobName"])
+    assert len(body[f"{kind}JobName"]) <= 63
 
 
-@each_step
-def test_a_job_runs_its_stage_in_its_image(name: str, step: Step):
-    asked = request(name, step)
-    if "AppSpecification" in asked:
-        assert asked["AppSpecification"]["ImageUri"] == f"{step.stage.image.title()}Image"
-        assert asked["AppSpecification"]["ContainerEntrypoint"] == ["fraudline", step.stage.name]
-    elif "AlgorithmSpecification" in asked:  # SageMaker itself says "train" to the image
-        assert asked["AlgorithmSpecification"]["TrainingImage"] == f"{step.stage.image.title()}Image"
-    elif "FunctionName" in asked:
-        assert asked["FunctionName"] == f"{step.stage.step}Function"
+@each_job
+def test_a_job_runs_its_stage_in_its_image(name: str, job: JobPlan):
+    body, image = request(name, job), f"{job.stage.image.title()}Image"
+    if "AppSpecification" in body:
+        assert body["AppSpecification"]["ImageUri"] == image
+        assert body["AppSpecification"]["ContainerEntrypoint"] == ["fraudline", job.stage.name]
+    elif "AlgorithmSpecification" in body:  # SageMaker itself says "train" to the image
+        assert body["AlgorithmSpecification"]["TrainingImage"] == image
+    elif "FunctionName" in body:
+        assert body["FunctionName"] == f"{job.stage.step}Function"
     else:
-        assert (name, step.stage.name) in {("training", "data-extraction"), ("training", "feature-engineering")}
+        assert (name, job.stage.name) in {("training", "data-extraction"), ("training", "feature-engineering")}
 
 
 @pytest.mark.parametrize("name", WORKFLOW_OF)
-def test_the_stages_are_the_workflows_in_its_order(name: str):
+def test_the_states_follow_the_order_of_the_workflow(name: str):
     states = aws.machine(name)["States"]
     steps = [step.stage.step for step in WORKFLOWS[WORKFLOW_OF[name]].steps]
     assert [state for state in states if state in steps] == steps
@@ -306,8 +328,8 @@ def test_the_stages_are_the_workflows_in_its_order(name: str):
 
 
 @each_machine
-def test_what_passes_between_states_are_addresses_and_counts(name: str):
-    """A payload is 256 KiB at most: results are selected, or dropped."""
+def test_states_pass_on_addresses_and_counts_only(name: str):
+    """A payload holds at most 256 KiB: each state selects from its result, or drops it."""
     for state in aws.states(aws.machine(name)).values():
         if state["Type"] in ("Task", "Parallel") and "lambda" in json.dumps(state.get("Resource", "")):
             assert "ResultSelector" in state

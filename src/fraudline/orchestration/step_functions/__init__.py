@@ -1,1 +1,1 @@
-"""AWS Step Functions: the state machines of the workflows."""
+"""AWS Step Functions: the state machines of the workflows, rendered from their plans."""
