@@ -26,7 +26,8 @@ from typing import Any
 import boto3
 import numpy as np
 
-from fraudline.catalog.features import NAMES, contract
+from fraudline.catalog.contract import contract
+from fraudline.catalog.features import NAMES
 from fraudline.entrypoints import realtime
 from fraudline.runtime import s3
 from fraudline.simulate import simulate

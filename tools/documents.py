@@ -8,7 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from fraudline.catalog.features import FEATURES, contract
+from fraudline.catalog.contract import contract
+from fraudline.catalog.features import FEATURES
 from fraudline.catalog.stage import REQUIRED, Channel, Parameter, Stage
 from fraudline.catalog.stages import IMAGES, STAGES
 from fraudline.entrypoints import opt_ml

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from fraudline.catalog.features import contract
+from fraudline.catalog.contract import contract
 from fraudline.catalog.risk import URGENT
 from fraudline.features.history_table import HistoryTable
 from fraudline.runtime import dynamodb, s3

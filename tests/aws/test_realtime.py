@@ -12,7 +12,8 @@ import boto3
 import numpy as np
 import pytest
 
-from fraudline.catalog.features import NAMES, contract
+from fraudline.catalog.contract import contract
+from fraudline.catalog.features import NAMES
 from fraudline.runtime import s3
 from tests import batch
 from tests.aws.engine import Engine, queue_of, received

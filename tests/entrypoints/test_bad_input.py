@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraudline.catalog import features as definitions
+from fraudline.catalog.contract import contract
 from fraudline.catalog.schema import LABELS, TRANSACTIONS
 from tests.artifacts import write_artifact
 from tests.entrypoints import jobs
@@ -228,7 +228,7 @@ def test_a_gap_in_the_history_is_refused(before: str | None, says: str, carrier:
         pl.DataFrame(schema=dict(schema)).write_parquet(inputs / name / "part-0.parquet")
     if before:
         (inputs / "history").mkdir()
-        manifest = {"contract": definitions.contract(), "before": before, "label_delay_days": 7}
+        manifest = {"contract": contract(), "before": before, "label_delay_days": 7}
         (inputs / "history" / "manifest.json").write_text(json.dumps(manifest))
     refused(jobs.run(carrier, "feature-extraction", tmp_path, "--as-of", AS_OF), says)
 

@@ -12,7 +12,8 @@ import boto3
 import numpy as np
 import pytest
 
-from fraudline.catalog.features import NAMES, contract
+from fraudline.catalog.contract import contract
+from fraudline.catalog.features import NAMES
 from fraudline.entrypoints import realtime
 from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
 from fraudline.runtime import s3

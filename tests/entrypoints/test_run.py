@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from fraudline.catalog.contract import contract
 from fraudline.catalog.errors import InputError
-from fraudline.catalog.features import contract
 from fraudline.catalog.stage import REQUIRED
 from fraudline.catalog.stages import STAGES
 from fraudline.entrypoints import opt_ml, parameters

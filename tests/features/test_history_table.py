@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from fraudline.catalog.contract import contract
 from fraudline.catalog.errors import InputError
-from fraudline.catalog.features import NAMES, contract
+from fraudline.catalog.features import NAMES
 from fraudline.catalog.schema import TRANSACTIONS
 from fraudline.features.history import History
 from fraudline.features.history_table import HistoryTable, items_of

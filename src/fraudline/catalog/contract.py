@@ -1,25 +1,93 @@
-"""The feature contract, as histories, feature tables and models bear it: what differs between two of them."""
+"""The feature contract: which definitions a feature table, a history or a model was made with.
+
+Two of them fit together if their contracts are equal. A feature table carries its contract as ``contract.json``; the
+manifests of histories and models carry the same keys.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict
+from datetime import date
+from functools import cache
+from typing import Any, TypedDict
 
+from fraudline.catalog.features import FEATURES, NAMES
+
+CONTRACT_FILE = "contract.json"
+# The parts of each definition, in the order in which ``definitions`` lists them.
 PARTS = ("entity", "aggregate", "constants", "window", "unit")
 
 
-def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    """In words, how a contract differs from the one that is expected.
+class ContractFile(TypedDict):
+    """Content of ``contract.json``.
+
+    Attributes:
+        contract: the hash of the definitions.
+        definitions: the PARTS of each feature by its name.
+        features: the names of the feature columns, in order.
+        first: first day of the table, such as 2026-01-31.
+        end: the day after its last one.
+    """
+
+    contract: str
+    definitions: dict[str, list[Any]]
+    features: list[str]
+    first: str
+    end: str
+
+
+def contract_file(first: date, end: date) -> ContractFile:
+    """Return the content of ``contract.json`` for a feature table of the days [first, end)."""
+    return {
+        "contract": contract(),
+        "definitions": definitions(),
+        "features": list(NAMES),
+        "first": first.isoformat(),
+        "end": end.isoformat(),
+    }
+
+
+@cache  # every key of the history's DynamoDB table starts with it
+def contract() -> str:
+    """Return the hash of the definitions in their order: 12 hexadecimal digits."""
+    ordered = [[name, *parts] for name, parts in definitions().items()]
+    return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def definitions() -> dict[str, list[Any]]:
+    """Return the PARTS of every feature by its name; descriptions are not part of the contract."""
+    return {
+        feature.name: [
+            feature.entity,
+            type(feature.aggregate).__name__,
+            asdict(feature.aggregate),
+            feature.window,
+            feature.unit,
+        ]
+        for feature in FEATURES
+    }
+
+
+def difference(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Describe how a contract differs from the expected one.
 
     Args:
-        theirs: with ``contract``, the hash, and ``definitions``, the PARTS of each feature by its name.
-        ours: the same.
+        actual: a ContractFile, or a manifest with its keys ``contract`` and ``definitions``.
+        expected: the same.
     """
-    theirs_by, ours_by = theirs["definitions"], ours["definitions"]
-    told = [f"{name} is missing" for name in ours_by if name not in theirs_by]
-    told += [f"{name} is there, which is not expected" for name in theirs_by if name not in ours_by]
-    for name in ours_by:
-        parts = zip(PARTS, theirs_by.get(name, ours_by[name]), ours_by[name], strict=True)
-        told += [f"{name} has {part} {old}, expected {new}" for part, old, new in parts if old != new]
-    reason = "; ".join(told) or "the features stand in another order"
-    return f"feature contract {theirs['contract']}, expected {ours['contract']}: {reason}"
+    actual_parts, expected_parts = actual["definitions"], expected["definitions"]
+    reasons = [f"{name} is missing" for name in expected_parts if name not in actual_parts]
+    reasons += [f"{name} is not expected" for name in actual_parts if name not in expected_parts]
+    for name in expected_parts:
+        if name in actual_parts:
+            reasons += _changed_parts(name, actual_parts[name], expected_parts[name])
+    reason = "; ".join(reasons) or "the features are in another order"
+    return f"feature contract {actual['contract']}, expected {expected['contract']}: {reason}"
+
+
+def _changed_parts(name: str, actual: list[Any], expected: list[Any]) -> list[str]:
+    parts = zip(PARTS, actual, expected, strict=True)
+    return [f"{name} has {part} {old}, expected {new}" for part, old, new in parts if old != new]

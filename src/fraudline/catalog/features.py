@@ -9,11 +9,8 @@ Nothing but the standard library is imported here, so that every engine can read
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from fraudline.catalog.days import DAY, HOUR, RISK_HISTORY_DAYS
 
@@ -215,15 +212,3 @@ NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 CUSTOMER_TAIL = max(feature.window for feature in FEATURES if feature.entity == "customer")
 ENTITY_DAYS = RISK_HISTORY_DAYS
 ENTITY_WINDOWS = sorted({feature.window for feature in FEATURES if feature.entity in ENTITIES})
-
-
-def described() -> dict[str, list[Any]]:
-    """Every definition by name, without its sentence: entity, aggregate, its constants, window, unit."""
-    return {f.name: [f.entity, type(f.aggregate).__name__, asdict(f.aggregate), f.window, f.unit] for f in FEATURES}
-
-
-@cache  # each key of the history's table holds it
-def contract() -> str:
-    """The hash of the definitions, in their order; what bears the same one fits together."""
-    parts = [[name, *parts] for name, parts in described().items()]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

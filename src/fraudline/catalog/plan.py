@@ -13,8 +13,8 @@ from datetime import date
 from functools import cache
 from typing import Literal
 
+from fraudline.catalog.contract import contract
 from fraudline.catalog.days import day_before
-from fraudline.catalog.features import contract
 from fraudline.catalog.stage import SUMMARY, Parameter, Stage
 from fraudline.catalog.stages import AS_OF, EXECUTION, STAGES
 from fraudline.catalog.workflow import WORKFLOWS, Address, Output, Source, Step

@@ -58,7 +58,7 @@ def features(event: Event, _context: object = None) -> Answer:
         InputRejected: the event or its transaction is wrong, or the table holds no history of the contract and the day.
         StageFailed: the same again may do, or it is a fault of ours.
     """
-    from fraudline.catalog import features as definitions  # noqa: PLC0415 - each function imports its own image's libraries alone
+    from fraudline.catalog.contract import contract  # noqa: PLC0415 - each function imports its own image's libraries alone
     from fraudline.features.history_table import HistoryTable  # noqa: PLC0415
     from fraudline.features.numpy_engine import features_of  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ def features(event: Event, _context: object = None) -> Answer:
         history = HistoryTable(_told(HISTORY))
         history.check_fresh(row["timestamp"].date(), STALE_DAYS)
         values = features_of(row, history.read(table), _setting("label_delay_days"))
-        return {"features": list(values.values()), "contract": definitions.contract()}
+        return {"features": list(values.values()), "contract": contract()}
 
     return _answered(run)
 

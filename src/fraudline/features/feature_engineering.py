@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from fraudline.catalog import features as definitions
 from fraudline.catalog.days import midnight
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.features import NAMES
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import DATASET
 from fraudline.catalog.stage import Summary
@@ -26,8 +26,9 @@ from fraudline.features.entity_days import EntityDays
 from fraudline.features.history import EVENTS, events_of, known_of, tail
 from fraudline.features.numpy_engine import compute
 from fraudline.features.split import Period, Split, split
-from fraudline.features.tables import with_keys, write_contract
+from fraudline.features.tables import with_keys
 from fraudline.runtime.channels import Channels
+from fraudline.runtime.feature_contract import write_contract
 
 SPLIT = ("train", "validation", "test")
 
@@ -59,8 +60,8 @@ def run(
     told = tell_periods(channels, periods, rows, frauds)
     history = known.with_events(pl.concat(part.events for part in done))
     return {
-        "features": list(definitions.NAMES),
-        "feature_count": len(definitions.NAMES),
+        "features": list(NAMES),
+        "feature_count": len(NAMES),
         "record_count": sum(part.computed for part in done),
         "periods": told,
         "history": history.publish(channels, run.as_of, label_delay_days, run.execution),
@@ -83,9 +84,8 @@ def tell_periods(
                 f"channel 'dataset': no known fraud from {period.first} to {period.end}, the {name} period; "
                 "check the labels, or deliver more days"
             )
-        days = {"first": period.first.isoformat(), "end": period.end.isoformat()}
-        write_contract(channels, name, days)
-        told[name] = {**days, "rows": rows[name]}
+        write_contract(channels, name, period.first, period.end)
+        told[name] = {"first": period.first.isoformat(), "end": period.end.isoformat(), "rows": rows[name]}
     return told
 
 

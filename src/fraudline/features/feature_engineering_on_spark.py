@@ -9,9 +9,9 @@ from datetime import date
 
 from pyspark.sql import DataFrame, SparkSession
 
-from fraudline.catalog import features as definitions
 from fraudline.catalog.days import DAY, day_number, from_day_number
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.features import ENTITY_DAYS, NAMES
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import DATASET, FEATURE_KEYS
 from fraudline.catalog.stage import Summary
@@ -51,12 +51,12 @@ def run(
     told = tell_periods(channels, periods, *_write(channels, features, periods))
     history = History(
         brought(channels, _tail(events_of(dataset), run.as_of), EVENTS),
-        brought(channels, counts.where(f"day >= {day_number(run.as_of) - definitions.ENTITY_DAYS}"), COUNTS),
+        brought(channels, counts.where(f"day >= {day_number(run.as_of) - ENTITY_DAYS}"), COUNTS),
         brought(channels, frauds, FRAUDS),
     )
     return {
-        "features": list(definitions.NAMES),
-        "feature_count": len(definitions.NAMES),
+        "features": list(NAMES),
+        "feature_count": len(NAMES),
         "record_count": rows,
         "periods": told,
         "history": history.publish(channels, run.as_of, label_delay_days, run.execution),
@@ -65,7 +65,7 @@ def run(
 
 def _write(channels: Channels, features: DataFrame, periods: Split) -> tuple[dict[str, int], dict[str, int]]:
     """Write the labelled rows of each period, of train those that were drawn; how many, and how many frauds."""
-    columns = [*FEATURE_KEYS, *definitions.NAMES, "is_fraud"]
+    columns = [*FEATURE_KEYS, *NAMES, "is_fraud"]
     chosen = features.where("is_fraud IS NOT NULL").selectExpr(*columns, "weight", f"{_period(periods)} AS period")
     chosen = chosen.where("period <> 'train' OR weight > 0").persist()
     for name in SPLIT:

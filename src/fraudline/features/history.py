@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraudline.catalog import features as definitions
-from fraudline.catalog.contract import difference
+from fraudline.catalog.contract import contract, definitions, difference
 from fraudline.catalog.days import DAY, day_number, from_day_number
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.features import CUSTOMER_TAIL, ENTITIES, ENTITY_DAYS
 from fraudline.catalog.schema import Schema
 from fraudline.features.entity_days import EntityDays
 from fraudline.runtime.channels import MANIFEST_FILE, Channels, content_hash
@@ -75,7 +75,7 @@ class History:
     def entity_days(self, delay: int, first: date, last: date) -> dict[str, EntityDays]:
         """What is known of each kind of entity on the days from ``first`` to ``last``."""
         days = day_number(first), day_number(last)
-        return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in definitions.ENTITIES}
+        return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in ENTITIES}
 
     def publish(self, channels: Channels, day: date, delay: int, execution: str) -> dict[str, Any]:
         """Write what the features of ``day`` and later can still see into the output ``history``.
@@ -88,8 +88,8 @@ class History:
         for name, table in tables.items():
             channels.write("history", table, f"{name}.parquet")
         manifest = {
-            "contract": definitions.contract(),
-            "definitions": definitions.described(),
+            "contract": contract(),
+            "definitions": definitions(),
             "before": day.isoformat(),
             "label_delay_days": delay,
             "execution": execution,
@@ -103,7 +103,7 @@ class History:
     def before(self, day: date) -> History:
         """Only what the features of ``day`` and later can still see of the days before it."""
         number = day_number(day)
-        first_day = number - definitions.ENTITY_DAYS
+        first_day = number - ENTITY_DAYS
         return replace(
             self,
             events=tail(self.events, day),
@@ -123,9 +123,9 @@ def read_history(channels: Channels, day: date, delay: int) -> History:
     if not channels.has("history"):
         raise InputError(f"channel 'history': there is none before {day} at '{place}', a gap in the days; {again}")
     manifest = channels.read_json("history", MANIFEST_FILE)
-    if manifest["contract"] != definitions.contract():
-        ours = {"contract": definitions.contract(), "definitions": definitions.described()}
-        raise InputError(f"channel 'history': '{place}' has {difference(manifest, ours)}; {again}")
+    if manifest["contract"] != contract():
+        expected = {"contract": contract(), "definitions": definitions()}
+        raise InputError(f"channel 'history': '{place}' has {difference(manifest, expected)}; {again}")
     for key, value in {"before": day.isoformat(), "label_delay_days": delay}.items():
         if manifest[key] != value:
             raise InputError(f"channel 'history': '{place}' has {key} {manifest[key]}, expected {value}; {again}")
@@ -171,8 +171,8 @@ def events_of(transactions: pl.DataFrame) -> pl.DataFrame:
 
 def counts_of(transactions: pl.LazyFrame) -> pl.DataFrame:
     """Transactions by entity and day (schema COUNTS)."""
-    rows = transactions.select(*definitions.ENTITIES, _DAY.alias("day")).collect(engine="streaming")
-    return pl.concat(_counts(rows, entity) for entity in definitions.ENTITIES)
+    rows = transactions.select(*ENTITIES, _DAY.alias("day")).collect(engine="streaming")
+    return pl.concat(_counts(rows, entity) for entity in ENTITIES)
 
 
 def _counts(rows: pl.DataFrame, entity: str) -> pl.DataFrame:
@@ -199,7 +199,7 @@ def frauds_of(labels: pl.LazyFrame) -> pl.DataFrame:
         .group_by(pl.col(entity).alias("key"), "day", "known_day")
         .agg(pl.len().cast(pl.Int64).alias("frauds"))
         .select(pl.lit(entity).alias("entity"), pl.all())
-        for entity in definitions.ENTITIES
+        for entity in ENTITIES
     )
     return pl.concat(counted).collect(engine="streaming")
 
@@ -212,4 +212,4 @@ def tail(events: pl.DataFrame, day: date) -> pl.DataFrame:
 def tail_seconds(day: date) -> tuple[int, int]:
     """The seconds [first, end) of these events."""
     end = day_number(day) * DAY
-    return end - definitions.CUSTOMER_TAIL, end
+    return end - CUSTOMER_TAIL, end

@@ -16,9 +16,10 @@ from typing import Any
 
 import polars as pl
 
-from fraudline.catalog import features as definitions
+from fraudline.catalog.contract import contract
 from fraudline.catalog.days import DAY, day_number
 from fraudline.catalog.errors import InputError, TemporaryError
+from fraudline.catalog.features import CUSTOMER_TAIL, ENTITIES, ENTITY_DAYS
 from fraudline.features.history import SCHEMAS, History, events_of
 from fraudline.runtime import dynamodb
 from fraudline.runtime.dynamodb import Item
@@ -29,7 +30,7 @@ CUSTOMER, LIVE = "customer", "live"
 PUBLISHED = "published"  # the item that names the history that was loaded last
 TOLD = ("before", "label_delay_days", "content")
 # An item is deleted by its time to live once no window can see into it, some days after.
-KEPT = definitions.CUSTOMER_TAIL + 5 * DAY
+KEPT = CUSTOMER_TAIL + 5 * DAY
 _TRIES = 20
 
 
@@ -71,7 +72,7 @@ class HistoryTable:
             if there.get(name) != value:
                 raise InputError(
                     f"channel 'history': table '{self._table}' has {name} {there.get(name, 'unknown')} for feature "
-                    f"contract {definitions.contract()}, expected {value}; run publish-history with the history "
+                    f"contract {contract()}, expected {value}; run publish-history with the history "
                     f"before {day}"
                 )
 
@@ -81,14 +82,14 @@ class HistoryTable:
         if before is None or (day - date.fromisoformat(before)).days > most:
             raise InputError(
                 f"table '{self._table}' holds the history before {before or 'no day'} for feature contract "
-                f"{definitions.contract()}, too old for {day}; run publish-history with the history before {day}"
+                f"{contract()}, too old for {day}; run publish-history with the history before {day}"
             )
 
     def read(self, transactions: pl.DataFrame) -> History:
         """What the features of some transactions (schema TRANSACTIONS) can see, by strongly consistent reads."""
         customers = transactions.get_column("customer_id").unique()
         keys = [_key(kind, name) for kind in (CUSTOMER, LIVE) for name in customers]
-        for entity in definitions.ENTITIES:
+        for entity in ENTITIES:
             keys += [_key(entity, name) for name in transactions.get_column(entity).drop_nulls().unique()]
         items = self._get(keys)
         tables: dict[str, Columns] = {name: {column: [] for column in schema} for name, schema in SCHEMAS.items()}
@@ -98,7 +99,7 @@ class HistoryTable:
             _extend(tables["events"], _since(whole, live), customer_id=customer)
         for key, item in items.items():
             _, kind, name = key.split("#", 2)
-            if kind in definitions.ENTITIES:
+            if kind in ENTITIES:
                 for table, columns in _unpack(item).items():
                     _extend(tables[table], columns, entity=kind, key=name)
         events, counts, frauds = (pl.DataFrame(tables[name], schema=dict(SCHEMAS[name])) for name in SCHEMAS)
@@ -139,14 +140,14 @@ def items_of(history: History, before: date) -> Iterator[Item]:
     for customer, columns in _grouped(history.events, "customer_id").items():
         item = _item(_key(CUSTOMER, customer), {"events": columns}, end + KEPT)
         yield {**item, "end": {"N": str(end)}}
-    for entity in definitions.ENTITIES:
+    for entity in ENTITIES:
         counts, frauds = (
             _grouped(table.filter(pl.col("entity") == entity).drop("entity"), "key")
             for table in (history.counts, history.frauds)
         )
         for name in counts.keys() | frauds.keys():  # a fraud may be older than what is counted
             tables = {"counts": counts.get(name, {}), "frauds": frauds.get(name, {})}
-            yield _item(_key(entity, name), tables, end + definitions.ENTITY_DAYS * DAY)
+            yield _item(_key(entity, name), tables, end + ENTITY_DAYS * DAY)
 
 
 def _grouped(table: pl.DataFrame, by: str) -> dict[str, Columns]:
@@ -174,7 +175,7 @@ def _end(whole: Item | None) -> int:
 
 
 def _key(kind: str, name: str = "") -> str:
-    return f"{definitions.contract()}#{kind}#{name}"
+    return f"{contract()}#{kind}#{name}"
 
 
 def _item(key: str, tables: Mapping[str, Columns], expires: int) -> Item:

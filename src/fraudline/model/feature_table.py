@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fraudline.catalog.contract import ContractFile
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.schema import FEATURE_KEYS
 from fraudline.runtime.channels import Channels
+from fraudline.runtime.feature_contract import read_contract
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,13 @@ class FeatureTable:
     labels: NDArray[np.int8]
     weights: NDArray[np.float32]
     keys: pl.DataFrame
-    contract: dict[str, Any]
+    contract: ContractFile
 
 
 def read_features(channels: Channels, name: str) -> FeatureTable:
     """A labelled feature table with the contract beside it."""
-    contract = channels.read_json(name, "contract.json")
-    names: list[str] = contract["features"]
+    contract = read_contract(channels, name)
+    names = contract["features"]
     schema = {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32), "is_fraud": pl.Int8, "weight": pl.Float32}
     table = channels.read(name, schema)
     if not table.height:

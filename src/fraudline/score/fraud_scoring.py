@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from fraudline.catalog.contract import difference
+from fraudline.catalog.contract import ContractFile, difference
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.risk import HIGH, LOW, MEDIUM
 from fraudline.catalog.run import Run
@@ -16,13 +15,14 @@ from fraudline.catalog.schema import FEATURE_KEYS
 from fraudline.catalog.stage import Summary
 from fraudline.model.model import Model, load
 from fraudline.runtime.channels import Channels
+from fraudline.runtime.feature_contract import read_contract
 from fraudline.score import client, risk
 
 
 def run(channels: Channels, run: Run, endpoint: str, batch: int, max_rejected: float) -> Summary:
     """Write ``scores``, in the order of the features; rows that an endpoint refused stand in its refused.jsonl."""
-    contract = channels.read_json("features", "contract.json")
-    names: list[str] = contract["features"]
+    contract = read_contract(channels, "features")
+    names = contract["features"]
     table = channels.read("features", {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32)})
     rows = table.select(names).to_numpy().astype(np.float32, order="C", copy=False)
     ids = table.get_column("transaction_id")
@@ -38,7 +38,7 @@ def run(channels: Channels, run: Run, endpoint: str, batch: int, max_rejected: f
     return {**summarise(scored.scores), "refused": refused[:20], "refused_count": len(refused)}
 
 
-def _model(channels: Channels, contract: dict[str, Any]) -> Model:
+def _model(channels: Channels, contract: ContractFile) -> Model:
     model = load(channels)
     if model.manifest["contract"] != contract["contract"]:
         raise InputError(

@@ -14,7 +14,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pypdf import PdfReader
 
-from fraudline.catalog.features import contract
+from fraudline.catalog.contract import contract
 from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.simulate import simulate
 from tests.entrypoints import jobs
