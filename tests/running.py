@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from fraudline.catalog import dictionary
 from fraudline.catalog.plan import Location, plan, resolve
 from fraudline.catalog.stage import WATCHED
 from fraudline.catalog.stages import STAGES
@@ -27,6 +28,7 @@ def run_stage(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], 
         summary = call(stage, channels, values)
         channels.commit(summary, replace=values.get("replace", False))
     assert set(summary.get(WATCHED, {})) == {metric.name for metric in stage.metrics}  # an alarm waits for each
+    assert list(dictionary.undescribed(name, summary)) == [], "describe these keys in fraudline/catalog/dictionary.py"
     return summary
 
 
