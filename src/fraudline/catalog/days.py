@@ -1,4 +1,4 @@
-"""Facts about days and instants; all of them are UTC."""
+"""Days and their numbers. Every day here is a UTC day."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ HOUR = 3_600
 DAY = 86_400
 EPOCH = date(1970, 1, 1)
 
-# Labels and entity-day counts reach back this many days, so no label delay plus window may be longer.
+# Labels and entity-day counts go back this many days, so no label delay plus window may be longer.
 RISK_HISTORY_DAYS = 60
 
 
 def midnight(day: date) -> datetime:
-    """The UTC instant at which a day begins."""
+    """Return the instant at which a day begins."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def day_number(day: date) -> int:
-    """Days since 1970-01-01."""
+    """Return the number of days since 1970-01-01."""
     return (day - EPOCH).days
 
 
 def from_day_number(number: int) -> date:
-    """The day that is this many days after 1970-01-01."""
+    """Return the day that is ``number`` days after 1970-01-01."""
     return EPOCH + timedelta(days=number)
 
 

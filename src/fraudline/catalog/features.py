@@ -1,10 +1,10 @@
-"""The 25 features, as data: engines compile this table, documents print it, the contract hashes it.
+"""The features as data: the engines compile this table, the documents print it, the contract hashes it.
 
-A feature of a transaction at second t of day T sees its customer's *other* transactions in
-[t - window, t): half-open, so neither the row itself nor its same-second peers count. A feature of a
-merchant or category sees whole days, [T - delay - window, T - delay), and only labels known before T.
+A feature of a transaction at second t of day T sees its customer's *other* transactions with event times in
+[t - window, t): half-open, so it sees neither the row itself nor transactions of the same second. A feature of a
+merchant or a category sees whole days, [T - delay - window, T - delay), and only labels known before T.
 
-Nothing but the standard library is imported here, so that every engine can read it.
+This module needs the standard library alone, so that every engine can import it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Literal
 from fraudline.catalog.days import DAY, HOUR, RISK_HISTORY_DAYS
 
 Entity = Literal["transaction", "customer", "merchant", "merchant_category"]
-# Those of which whole days are counted.
+# The entities whose transactions and frauds are counted by whole days.
 ENTITIES: tuple[Entity, ...] = ("merchant", "merchant_category")
 EARTH_RADIUS = 6371.0088  # km, the mean radius of the IUGG
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """What a feature computes over what it sees; null where it sees nothing to compute it from."""
+    """The function that a feature applies to what it sees; null where nothing is there to compute it from."""
 
 
 class Amount(Aggregate):
@@ -57,9 +57,9 @@ class Sum(Aggregate):
 
 
 class ZScore(Aggregate):
-    """(amount - mean) / standard deviation; null below two transactions or where all are equal.
+    """(amount - mean) / standard deviation; null for fewer than two transactions, or where all are equal.
 
-    "All equal" is a variance below 1e-12 of the mean square: past 2^53 a smaller one is rounding.
+    Amounts count as equal where the variance is at most 1e-12 of the mean square: past 2^53 the rest is rounding.
     """
 
 
@@ -73,29 +73,29 @@ class RatioToMax(Aggregate):
 
 @dataclass(frozen=True)
 class RecentMaxToMean(Aggregate):
-    """Largest amount of the last ``recent`` seconds / mean; null where none is in them or the mean is zero."""
+    """Largest amount of the last ``recent`` seconds / mean; null where there is none or the mean is zero."""
 
     recent: int
 
 
 class SincePrevious(Aggregate):
-    """Seconds since the latest transaction."""
+    """Seconds since the previous transaction."""
 
 
 class IsFirstAtMerchant(Aggregate):
-    """1 where none was at this merchant, else 0."""
+    """1 where no transaction in the window was at the row's own merchant, else 0."""
 
 
 class DistanceFromPrevious(Aggregate):
-    """Great-circle distance from the latest transaction (of same-second peers the north-easternmost)."""
+    """Great-circle distance from the previous transaction (of several in one second, the north-easternmost)."""
 
 
 class SpeedFromPrevious(Aggregate):
-    """Distance from the latest transaction over the time since."""
+    """Distance from the previous transaction / time since it."""
 
 
 class Volume(Aggregate):
-    """Transactions of the entity."""
+    """Number of the entity's transactions, whatever their labels."""
 
 
 @dataclass(frozen=True)
@@ -107,20 +107,29 @@ class Risk(Aggregate):
 
 
 class Frauds(Aggregate):
-    """Known frauds of the entity."""
+    """Number of the entity's known frauds."""
 
 
 class FraudRecency(Aggregate):
-    """Days from the latest known fraud to the transaction's day."""
+    """Days from the entity's latest known fraud to the transaction's day."""
 
 
 class FraudRun(Aggregate):
-    """Days from the earliest to the latest known fraud in the window."""
+    """Days from the entity's earliest to its latest known fraud in the window."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature. ``window`` is in seconds for a customer and in whole days x 86,400 for other entities."""
+    """A feature's definition.
+
+    Attributes:
+        name: its column.
+        entity: whose transactions it sees.
+        aggregate: what it computes over them.
+        unit: the unit of its values.
+        description: a phrase for documents.
+        window: how far back it sees, in seconds; whole days for merchants and categories.
+    """
 
     name: str
     entity: Entity
@@ -134,50 +143,56 @@ FEATURES: tuple[Feature, ...] = (
     Feature("amount", "transaction", Amount(), "currency", "amount of the transaction"),
     Feature(
         "amount_zscore", "customer", ZScore(), "deviations",
-        "how far the amount lies from this customer's mean of the 30 days before", 30 * DAY,
+        "deviation of the amount from this customer's mean over the previous 30 days", 30 * DAY,
     ),
     Feature(
         "amount_ratio_7d", "customer", RatioToMean(), "ratio",
-        "amount over this customer's mean of the 7 days before", 7 * DAY,
+        "amount relative to this customer's mean over the previous 7 days", 7 * DAY,
     ),
     Feature(
         "amount_ratio_30d", "customer", RatioToMean(), "ratio",
-        "amount over this customer's mean of the 30 days before", 30 * DAY,
+        "amount relative to this customer's mean over the previous 30 days", 30 * DAY,
     ),
     Feature(
         "amount_max_ratio_30d", "customer", RatioToMax(), "ratio",
-        "amount over this customer's largest of the 30 days before", 30 * DAY,
+        "amount relative to this customer's largest of the previous 30 days", 30 * DAY,
     ),
     Feature(
         "largest_ratio_7d", "customer", RecentMaxToMean(7 * DAY), "ratio",
-        "this customer's largest amount of the 7 days before over their mean of the 30 days before", 30 * DAY,
+        "this customer's largest amount of the previous 7 days relative to the mean of the previous 30", 30 * DAY,
     ),
-    Feature("velocity_1h", "customer", Count(), "count", "transactions of this customer in the hour before", HOUR),
-    Feature("velocity_24h", "customer", Count(), "count", "transactions of this customer in the 24 h before", DAY),
-    Feature("velocity_7d", "customer", Count(), "count", "transactions of this customer in the 7 days before", 7 * DAY),
-    Feature("spend_7d", "customer", Sum(), "currency", "amount spent by this customer in the 7 days before", 7 * DAY),
+    Feature("velocity_1h", "customer", Count(), "count", "this customer's transactions in the previous hour", HOUR),
+    Feature("velocity_24h", "customer", Count(), "count", "this customer's transactions in the previous 24 hours", DAY),
+    Feature(
+        "velocity_7d", "customer", Count(), "count",
+        "this customer's transactions in the previous 7 days", 7 * DAY,
+    ),
+    Feature(
+        "spend_7d", "customer", Sum(), "currency",
+        "amount that this customer spent in the previous 7 days", 7 * DAY,
+    ),
     Feature(
         "seconds_since_previous", "customer", SincePrevious(), "seconds",
         "time since this customer's previous transaction, within 30 days", 30 * DAY,
     ),
     Feature(
         "first_at_merchant", "customer", IsFirstAtMerchant(), "0 or 1",
-        "this customer was not at this merchant in the 30 days before", 30 * DAY,
+        "whether it is this customer's first transaction at this merchant in 30 days", 30 * DAY,
     ),
     Feature("hour_of_day", "transaction", HourOfDay(), "hour", "hour of the day, UTC"),
-    Feature("is_weekend", "transaction", IsWeekend(), "0 or 1", "Saturday or Sunday, UTC"),
-    Feature("is_night", "transaction", IsNight(6), "0 or 1", "before six in the morning, UTC"),
+    Feature("is_weekend", "transaction", IsWeekend(), "0 or 1", "whether it is Saturday or Sunday, UTC"),
+    Feature("is_night", "transaction", IsNight(6), "0 or 1", "whether it is before 6:00, UTC"),
     Feature(
         "merchant_risk_score", "merchant", Risk(), "share",
-        "smoothed share of known frauds at this merchant over 30 days, older than the label delay", 30 * DAY,
+        "smoothed share of known frauds at this merchant over the 30 days before the label delay", 30 * DAY,
     ),
     Feature(
         "merchant_risk_7d", "merchant", Risk(), "share",
-        "smoothed share of known frauds at this merchant over 7 days, older than the label delay", 7 * DAY,
+        "smoothed share of known frauds at this merchant over the 7 days before the label delay", 7 * DAY,
     ),
     Feature(
         "merchant_frauds_30d", "merchant", Frauds(), "count",
-        "known frauds at this merchant over 30 days, older than the label delay", 30 * DAY,
+        "known frauds at this merchant over the 30 days before the label delay", 30 * DAY,
     ),
     Feature(
         "merchant_fraud_recency", "merchant", FraudRecency(), "days",
@@ -189,11 +204,11 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "merchant_volume_30d", "merchant", Volume(), "count",
-        "transactions at this merchant over 30 days, older than the label delay", 30 * DAY,
+        "transactions at this merchant over the 30 days before the label delay", 30 * DAY,
     ),
     Feature(
         "category_risk_score", "merchant_category", Risk(), "share",
-        "smoothed share of known frauds in this category over 30 days, older than the label delay", 30 * DAY,
+        "smoothed share of known frauds in this category over the 30 days before the label delay", 30 * DAY,
     ),
     Feature("distance_from_home", "transaction", DistanceFromHome(), "km", "distance from the customer's home"),
     Feature(
@@ -202,13 +217,13 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "speed_from_previous", "customer", SpeedFromPrevious(), "km/h",
-        "speed that the distance from the previous transaction takes", 30 * DAY,
+        "speed needed to get here from this customer's previous transaction, within 30 days", 30 * DAY,
     ),
 )  # fmt: skip
 
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 
-# How much of the past a history must hold: seconds of a customer's transactions, days of an entity's counts.
+# How much of the past a history keeps: seconds of a customer's transactions, days of an entity's counts.
 CUSTOMER_TAIL = max(feature.window for feature in FEATURES if feature.entity == "customer")
 ENTITY_DAYS = RISK_HISTORY_DAYS
 ENTITY_WINDOWS = sorted({feature.window for feature in FEATURES if feature.entity in ENTITIES})

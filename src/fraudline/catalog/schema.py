@@ -1,4 +1,7 @@
-"""The columns of every table that passes between stages."""
+"""The columns of every table that one stage writes and another reads.
+
+Change a schema here, and readers raise InputError until the stage that writes the table has run again.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ TRANSACTIONS: Schema = {
     "customer_longitude": pl.Float64,
 }
 
-# known_day: the first day (since 1970-01-01) on whose midnight the label was known, less one.
+# day: the transaction's day. known_day: the day during which the label became known, so it counts from the next day on.
+# Both are days since 1970-01-01.
 LABELS: Schema = {
     "transaction_id": pl.String,
     "merchant": pl.String,
@@ -34,10 +38,10 @@ LABELS: Schema = {
     "is_fraud": pl.Int8,
 }
 
-# weight: how many rows like it a row stands for in training; 0 for one that was not sampled.
+# weight: how many rows like it a row represents in training; 0 where it was not sampled.
 DATASET: Schema = {**TRANSACTIONS, "known_day": pl.Int32, "is_fraud": pl.Int8, "weight": pl.Float32}
 
-# Beside the features themselves, whose names are the feature contract's.
+# The first columns of a feature table; the features follow, in the order of its contract.json.
 FEATURE_KEYS: Schema = {"transaction_id": pl.String, "customer_id": pl.String, "timestamp": _TIMESTAMP}
 
 REASON = pl.Struct({"feature": pl.String, "value": pl.Float32, "contribution": pl.Float32})
@@ -65,7 +69,7 @@ HIGH_RISK: Schema = {
     "model_version": pl.String,
 }
 
-# channel: raw or labels; what a row of the other has not is null.
+# channel: raw or labels. Columns that a channel does not have are null.
 REJECTED: Schema = {
     "channel": pl.String,
     "transaction_id": pl.String,

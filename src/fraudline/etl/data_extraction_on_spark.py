@@ -23,7 +23,7 @@ from fraudline.etl.raw import days_before
 from fraudline.etl.rejected import tolerated
 from fraudline.etl.rules import LABEL_RULES, RAW_RULES, Rule
 from fraudline.runtime.channels import Channels
-from fraudline.runtime.spark_tables import TYPES, brought, passing
+from fraudline.runtime.spark_tables import TYPES, collect_table, shared_folder
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
 ) -> Summary:
     """Write ``dataset`` (schema DATASET, in folders of customers) and ``rejected``."""
     days = days_before(run.as_of, (run.as_of - months_before(run.as_of, months)).days)
-    with passing(channels, "text") as place:
+    with shared_folder(channels, "text") as place:
         raw = read_days(spark, channels, days, dict(column), f"{place}/raw")
         labels = read_labels(spark, channels, f"{place}/labels")
         with broken_files_named(spark, raw, labels):
@@ -162,5 +162,7 @@ def _summary(channels: Channels, dataset: DataFrame) -> Summary:
         "coalesce(sum(is_fraud), 0) AS fraud_count",
         "count_if(weight > 0) AS sampled_count",
     )
-    first = brought(channels, dataset.select(*DATASET).orderBy("timestamp", "transaction_id").limit(FIRST), DATASET)
+    first = collect_table(
+        channels, dataset.select(*DATASET).orderBy("timestamp", "transaction_id").limit(FIRST), DATASET
+    )
     return summary_of(first.sort("timestamp", "transaction_id"), counted.collect()[0].asDict())

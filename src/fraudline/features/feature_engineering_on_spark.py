@@ -20,7 +20,7 @@ from fraudline.features.history import COUNTS, EVENTS, FRAUDS, History, tail_sec
 from fraudline.features.spark_engine import compute, counts_of, events_of, frauds_of
 from fraudline.features.split import Split, split
 from fraudline.runtime.channels import Channels
-from fraudline.runtime.spark_tables import brought, read
+from fraudline.runtime.spark_tables import collect_table, read_table
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     validation_share: float,
 ) -> Summary:
     """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud, weight) and publish ``history``."""
-    dataset = read(spark, channels, "dataset", DATASET)
+    dataset = read_table(spark, channels, "dataset", DATASET)
     # Each is small beside the rows, and looked at several times.
     counts, frauds = counts_of(dataset).persist(), frauds_of(dataset).persist()
     rows, first = counts.where("entity = 'merchant'").selectExpr("sum(transactions)", "min(day)").collect()[0]
@@ -50,9 +50,9 @@ def run(
     features = compute(dataset, counts, frauds, label_delay_days)
     told = tell_periods(channels, periods, *_write(channels, features, periods))
     history = History(
-        brought(channels, _tail(events_of(dataset), run.as_of), EVENTS),
-        brought(channels, counts.where(f"day >= {day_number(run.as_of) - ENTITY_DAYS}"), COUNTS),
-        brought(channels, frauds, FRAUDS),
+        collect_table(channels, _tail(events_of(dataset), run.as_of), EVENTS),
+        collect_table(channels, counts.where(f"day >= {day_number(run.as_of) - ENTITY_DAYS}"), COUNTS),
+        collect_table(channels, frauds, FRAUDS),
     )
     return {
         "features": list(NAMES),

@@ -1,4 +1,4 @@
-"""Tables of a channel as Spark reads them, and small ones of Spark's brought to this machine."""
+"""Read a channel's tables with Spark, and bring small results of Spark to the driver."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fraudline.catalog.stage import SUMMARY
 from fraudline.runtime import s3
 from fraudline.runtime.channels import Channels, scan_table
 
+# Spark's names of the types in our schemas.
 TYPES = {
     pl.String(): "string",
     pl.Int64(): "bigint",
@@ -26,44 +27,50 @@ TYPES = {
 }
 
 
-def read(spark: SparkSession, channels: Channels, name: str, schema: Schema) -> DataFrame:
-    """An input's Parquet files, in folders of any depth, as one table of exactly the schema's columns.
+def read_table(spark: SparkSession, channels: Channels, name: str, schema: Schema) -> DataFrame:
+    """Return an input's Parquet files, in folders of any depth, as one table with the schema's columns.
 
     Raises:
-        InputError: a column is missing or of another type.
+        InputError: a column is missing or has another type.
     """
     table = spark.read.parquet(channels.place(name), recursiveFileLookup=True, pathGlobFilter="*.parquet")
-    found = dict(table.dtypes)
+    actual = dict(table.dtypes)
     for column, dtype in pl.Schema(schema).items():
-        if found.get(column) != TYPES[dtype]:
+        if actual.get(column) != TYPES[dtype]:
             raise InputError(
-                f"channel '{name}': column '{column}' must be {TYPES[dtype]}, got {found.get(column, 'none')}; "
+                f"channel '{name}': column '{column}' must be {TYPES[dtype]}, got {actual.get(column, 'none')}; "
                 "run the stage that writes this channel again"
             )
     return table.select(*schema)
 
 
-def brought(channels: Channels, table: DataFrame, schema: Schema) -> pl.DataFrame:
-    """A table small enough for one machine, brought here by way of files that all machines reach."""
-    with passing(channels, "brought") as place:
-        table.write.parquet(place, mode="overwrite")
-        here = Path(place)
-        if s3.is_uri(place):
-            here = channels.scratch("fetched")
-            s3.fetch(place, here)
-        return pl.concat([scan_table(path, schema, "brought") for path in here.rglob("*.parquet")]).collect()
+def collect_table(channels: Channels, table: DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return a table that fits into the driver's memory.
+
+    It passes through Parquet files: Spark's own collect would make a Python object of every value.
+    """
+    with shared_folder(channels, "collected") as uri:
+        table.write.parquet(uri, mode="overwrite")
+        folder = Path(uri)
+        if s3.is_uri(uri):
+            folder = channels.scratch("fetched")
+            s3.fetch(uri, folder)
+        return pl.concat([scan_table(path, schema, "collected") for path in folder.rglob("*.parquet")]).collect()
 
 
 @contextmanager
-def passing(channels: Channels, name: str) -> Iterator[str]:
-    """An empty folder or prefix that all machines reach, for what passes from one to another; it goes again."""
-    here, place = channels.scratch(name), channels.destination(SUMMARY)
-    if not s3.is_uri(place):
-        yield str(here)
+def shared_folder(channels: Channels, name: str) -> Iterator[str]:
+    """Yield an empty folder or s3:// prefix that the driver and all executors reach, and remove it afterwards.
+
+    On S3 it lies below the prefix of the summary, where the job may write.
+    """
+    empty, destination = channels.scratch(name), channels.destination(SUMMARY)
+    if not s3.is_uri(destination):
+        yield str(empty)
         return
-    there = f"{place.rstrip('/')}/passing/{name}"
-    s3.prune(here, there)  # a run that was killed leaves some
+    uri = f"{destination.rstrip('/')}/shared/{name}"
+    s3.prune(empty, uri)  # a killed run may have left files
     try:
-        yield there
+        yield uri
     finally:
-        s3.prune(here, there)
+        s3.prune(empty, uri)
