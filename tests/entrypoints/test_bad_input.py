@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "day without rows": (
         lambda ml: pl.read_parquet(raw(ml)).clear().write_parquet(raw(ml)),
-        rf"channel 'raw': {DAY} has no valid transaction; check that the day was delivered whole",
+        rf"channel 'raw': {DAY} has no valid transaction; check that the day was delivered in full",
     ),
     "missing column": (
         without("merchant"),
@@ -118,12 +118,12 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "wrong type": (
         amounts_as_text,
-        rf"channel 'raw': {DAY}/transactions.parquet: column 'amount' must be a number, got String; write it so,",
+        rf"channel 'raw': {DAY}/transactions.parquet: column 'amount' must be a number, got String; write it as a number,",
     ),
     "truncated": (truncated, rf"channel 'raw': {DAY}/transactions.parquet is not readable Parquet \(.*\); deliver it"),
     "too many broken": (
         day_with(*(row(DAY, 100 + number, amount=-1.0) for number in range(20))),
-        r"channel 'raw': 20 of 80 rows are broken \(negative-amount 20\), more than the 5.0% allowed; mend the deliv",
+        r"channel 'raw': 20 of 80 rows are broken \(negative-amount 20\), more than the 5.0% allowed; fix the delivery",
     ),
     "too many broken labels": (
         lambda ml: label(ml, [(f"{DAY}-{number}", 7) for number in range(GOOD)]),

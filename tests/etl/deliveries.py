@@ -1,4 +1,4 @@
-"""Deliveries in every format, and what extraction makes of them."""
+"""Write deliveries in every format, and extract the dataset from them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def deliver(
     day: date = DAY,
     name: str = "transactions.parquet",
 ) -> dict[str, Path]:
+    """Write rows into a day's folder, and labels unless there are some already; return the stage's inputs."""
     write(folder / "raw" / day.isoformat() / name, rows)
     if labels is not None or not (folder / "labeled").exists():
         write(folder / "labeled/labels.parquet", labels or [{"transaction_id": "t0", "is_fraud": 0}])
@@ -37,19 +38,25 @@ def deliver(
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows in the format that the file's name asks for."""
+    """Write rows in the format of the file's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         table = pl.DataFrame(rows, infer_schema_length=None)
         table.with_columns(pl.col("amount").cast(pl.Float64) if "amount" in table.columns else []).write_parquet(path)
         return
     plain = [{key: _plain(value) for key, value in row.items()} for row in rows]
-    if ".csv" in path.suffixes:
-        lines = [",".join(plain[0])] + [",".join("" if v is None else str(v) for v in row.values()) for row in plain]
-    else:
-        lines = [json.dumps({key: value for key, value in row.items() if value is not None}) for row in plain]
+    lines = _csv_lines(plain) if ".csv" in path.suffixes else _json_lines(plain)
     text = "".join(f"{line}\n" for line in lines).encode()
     path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+
+
+def _csv_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    values = (["" if value is None else str(value) for value in row.values()] for row in rows)
+    return [",".join(line) for line in (rows[0], *values)]
+
+
+def _json_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [json.dumps({key: value for key, value in row.items() if value is not None}) for row in rows]
 
 
 def _plain(value: Any) -> Any:
@@ -57,7 +64,7 @@ def _plain(value: Any) -> Any:
 
 
 def extract(folder: Path, inputs: dict[str, Path], **texts: Any) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    """The dataset by id, the rejected rows, and the summary."""
+    """Run data-extraction; return the dataset sorted by id, the rejected rows, and the summary."""
     outputs = {"dataset": folder / "dataset", "rejected": folder / "rejected", "summary": folder / "summary"}
     summary = run_stage("data-extraction", inputs, outputs, **({"as_of": "2026-02-01", "max_rejected": 1} | texts))
     dataset, rejected = (

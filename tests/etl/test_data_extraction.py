@@ -1,4 +1,4 @@
-"""Extraction: good rows through, broken rows aside with every reason, labels only once known."""
+"""Data extraction: valid rows are kept, broken rows are rejected with every reason, labels count once known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fraudline.etl.data_extraction import months_before
 from tests.etl.deliveries import GOOD, deliver, extract
 
 
-def test_a_good_row_comes_through_with_exact_cents(tmp_path: Path):
+def test_valid_row_keeps_exact_cents(tmp_path: Path):
     amounts = [0.0, 0.01, 0.29, 1.15, 57.16, 99_999.99]
     rows = [GOOD | {"transaction_id": f"t{i}", "amount": amount} for i, amount in enumerate(amounts)]
     dataset, rejected, _ = extract(tmp_path, deliver(tmp_path, rows))
@@ -39,9 +39,7 @@ def test_a_good_row_comes_through_with_exact_cents(tmp_path: Path):
         ({"timestamp": None, "amount": float("inf")}, ["no-amount", "no-timestamp"]),
     ],
 )
-def test_a_broken_row_is_set_aside_with_all_its_reasons_and_takes_no_good_one_with_it(
-    tmp_path: Path, broken: dict[str, Any], reasons: list[str]
-):
+def test_broken_row_is_rejected_alone_with_all_reasons(tmp_path: Path, broken: dict[str, Any], reasons: list[str]):
     rows = [GOOD, GOOD | {"transaction_id": "t1"} | broken]
     dataset, rejected, summary = extract(tmp_path, deliver(tmp_path, rows))
     assert dataset.get_column("transaction_id").to_list() == ["t0"]
@@ -49,8 +47,8 @@ def test_a_broken_row_is_set_aside_with_all_its_reasons_and_takes_no_good_one_wi
     assert summary["rejected"] == dict.fromkeys(reasons, 1)
 
 
-def test_identical_copies_collapse_and_contradicting_ones_are_all_rejected(tmp_path: Path):
-    """A copy is a redelivery; of two different rows under one id nobody can say which is true."""
+def test_copies_collapse_and_contradictions_are_rejected(tmp_path: Path):
+    """A copy is a redelivery; of two different rows with one id, none is known to be the true one."""
     rows = [GOOD, GOOD, GOOD | {"transaction_id": "t1"}, GOOD | {"transaction_id": "t1", "amount": 9.0}]
     dataset, rejected, summary = extract(tmp_path, deliver(tmp_path, rows))
     assert dataset.get_column("transaction_id").to_list() == ["t0"]
@@ -59,8 +57,8 @@ def test_identical_copies_collapse_and_contradicting_ones_are_all_rejected(tmp_p
 
 
 @pytest.mark.parametrize("day", [date(2026, 1, 9), date(2026, 1, 11)])
-def test_a_copy_in_another_file_or_day_is_a_copy(tmp_path: Path, day: date):
-    """What was delivered again by mistake costs nothing: the row in its own day's folder stays."""
+def test_copies_in_other_files_and_days_collapse(tmp_path: Path, day: date):
+    """A redelivery by mistake does no harm: the row in its own day's folder is kept."""
     deliver(tmp_path, [GOOD])
     deliver(tmp_path, [GOOD | {"amount": "12.340"}], name="again.csv")
     inputs = deliver(tmp_path, [GOOD], day=day)
@@ -70,8 +68,8 @@ def test_a_copy_in_another_file_or_day_is_a_copy(tmp_path: Path, day: date):
     assert summary["copies_collapsed"] == 2
 
 
-def test_a_contradiction_in_another_day_is_found(tmp_path: Path):
-    """Two customers' rows never meet in a folder of the dataset; their ids must meet before."""
+def test_contradiction_across_days_is_rejected(tmp_path: Path):
+    """Rows of two customers may be in different folders of the dataset, so ids are compared before."""
     other = GOOD | {"customer_id": "c2", "timestamp": datetime(2026, 1, 11, 12, tzinfo=UTC)}
     deliver(tmp_path, [GOOD, GOOD | {"transaction_id": "t1"}])
     labels = [{"transaction_id": "t1", "is_fraud": 0}]
@@ -80,27 +78,27 @@ def test_a_contradiction_in_another_day_is_found(tmp_path: Path):
     assert rejected.get_column("reasons").to_list() == [["contradicting-id"]] * 2
 
 
-def test_rows_without_an_id_are_no_copies_of_each_other(tmp_path: Path):
+def test_rows_without_an_id_are_not_copies(tmp_path: Path):
     rows = [GOOD, *[GOOD | {"transaction_id": None}] * 3]
     _, rejected, summary = extract(tmp_path, deliver(tmp_path, rows))
     assert (rejected.height, summary["copies_collapsed"]) == (3, 0)
 
 
-def test_too_large_a_share_of_broken_rows_fails_the_stage_and_says_how_to_see_them(tmp_path: Path):
+def test_too_many_broken_rows_fail_the_stage_with_advice(tmp_path: Path):
     inputs = deliver(tmp_path, [GOOD, GOOD | {"transaction_id": "t1", "amount": -1.0}])
     with pytest.raises(InputError, match=r"1 of 2 rows are broken .negative-amount 1.*--max-rejected 1 a run succeeds"):
         extract(tmp_path, inputs, max_rejected=0.05)
 
 
-def test_a_delivery_without_any_valid_row_can_still_be_looked_at(tmp_path: Path):
+def test_delivery_without_valid_rows_can_be_inspected(tmp_path: Path):
     inputs = deliver(tmp_path, [GOOD | {"amount": -1.0}])
     dataset, rejected, summary = extract(tmp_path, inputs, max_rejected=1)
     assert (dataset.height, rejected.height, summary["record_count"]) == (0, 1, 0)
     assert dataset.schema == pl.Schema(DATASET)
 
 
-def test_a_label_is_joined_once_it_is_known_and_not_before(tmp_path: Path):
-    """Without labeled_at a label is known when the delay has passed; with it, before that day's midnight."""
+def test_label_is_joined_from_the_day_it_is_known(tmp_path: Path):
+    """Without labeled_at a label is known when the delay has passed; with it, from the next midnight."""
     inputs = deliver(tmp_path, [GOOD], [{"transaction_id": "t0", "is_fraud": 1}])
     assert extract(tmp_path, inputs, as_of="2026-01-17")[0].get_column("is_fraud").to_list() == [None]
     assert extract(tmp_path, inputs, as_of="2026-01-18")[0].get_column("is_fraud").to_list() == [1]
@@ -110,8 +108,8 @@ def test_a_label_is_joined_once_it_is_known_and_not_before(tmp_path: Path):
     assert extract(tmp_path, inputs, as_of="2026-01-30")[0].get_column("is_fraud").to_list() == [1]
 
 
-def test_a_label_that_came_later_takes_no_earlier_one_away(tmp_path: Path):
-    """A dataset as of a day is the same whenever it is made."""
+def test_later_label_does_not_hide_an_earlier_one(tmp_path: Path):
+    """A dataset as of a day is the same whenever it is extracted."""
     first = {"transaction_id": "t0", "is_fraud": 0, "labeled_at": datetime(2026, 1, 12, tzinfo=UTC)}
     later = first | {"is_fraud": 1, "labeled_at": datetime(2026, 1, 20, tzinfo=UTC)}
     inputs = deliver(tmp_path, [GOOD], [later, first])
@@ -119,9 +117,9 @@ def test_a_label_that_came_later_takes_no_earlier_one_away(tmp_path: Path):
     assert extract(tmp_path, inputs, as_of="2026-01-21")[0].get_column("is_fraud").to_list() == [1]
 
 
-def test_of_two_labels_at_once_the_one_that_says_fraud_counts(tmp_path: Path):
-    at = datetime(2026, 1, 12, tzinfo=UTC)
-    labels = [{"transaction_id": "t0", "is_fraud": flag, "labeled_at": at} for flag in (0, 1, 0)]
+def test_fraud_wins_among_simultaneous_labels(tmp_path: Path):
+    time = datetime(2026, 1, 12, tzinfo=UTC)
+    labels = [{"transaction_id": "t0", "is_fraud": flag, "labeled_at": time} for flag in (0, 1, 0)]
     assert extract(tmp_path, deliver(tmp_path, [GOOD], labels))[0].get_column("is_fraud").to_list() == [1]
 
 
@@ -132,9 +130,9 @@ def test_only_rows_before_as_of_are_visible(tmp_path: Path):
     assert extract(tmp_path, inputs, as_of="2026-01-11")[0].get_column("transaction_id").to_list() == ["t0"]
 
 
-def test_their_column_names_are_mapped(tmp_path: Path):
-    theirs = {("TERMINAL_ID" if name == "merchant" else name): value for name, value in GOOD.items()}
-    inputs = deliver(tmp_path, [theirs])
+def test_source_columns_are_mapped(tmp_path: Path):
+    row = {("TERMINAL_ID" if name == "merchant" else name): value for name, value in GOOD.items()}
+    inputs = deliver(tmp_path, [row])
     with pytest.raises(
         InputError, match=r"2026-01-10/transactions.parquet has no column 'merchant'.*--column merchant="
     ):
@@ -143,22 +141,22 @@ def test_their_column_names_are_mapped(tmp_path: Path):
     assert dataset.get_column("merchant").to_list() == ["m1"]
 
 
-def test_an_optional_column_without_any_value_is_as_good_as_none(tmp_path: Path):
+def test_optional_column_without_values_counts_as_absent(tmp_path: Path):
     inputs = deliver(tmp_path, [GOOD | {"merchant_category": None, "latitude": None}])
     dataset, _, _ = extract(tmp_path, inputs)
     assert dataset.schema == pl.Schema(DATASET)
     assert dataset.select("merchant_category", "latitude").rows() == [(None, None)]
 
 
-def test_a_column_of_a_wrong_type_is_named_with_what_was_expected_and_what_came(tmp_path: Path):
-    raw = deliver(tmp_path, [GOOD])
-    path = raw["raw"] / "2026-01-10" / "transactions.parquet"
+def test_wrong_type_error_names_expected_and_actual_type(tmp_path: Path):
+    inputs = deliver(tmp_path, [GOOD])
+    path = inputs["raw"] / "2026-01-10" / "transactions.parquet"
     pl.DataFrame([GOOD | {"amount": "12.34"}]).write_parquet(path)
     with pytest.raises(InputError, match=r"column 'amount' must be a number, got String"):
-        extract(tmp_path, raw)
+        extract(tmp_path, inputs)
 
 
-def test_an_empty_delivery_says_which_days_it_looked_for(tmp_path: Path):
+def test_empty_delivery_error_names_the_days(tmp_path: Path):
     inputs = deliver(tmp_path, [GOOD])
     with pytest.raises(InputError, match=r"from 2020-08-01 to 2021-01-31"):
         extract(tmp_path, inputs, as_of="2021-02-01")

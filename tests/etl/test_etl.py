@@ -1,4 +1,4 @@
-"""The day's transactions, and what is known of the days before."""
+"""The daily etl stage: the day's transactions, and the labels known of earlier days."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ KNOWN = GOOD | {"transaction_id": "k0", "timestamp": datetime(2026, 1, 2, 12, tz
 
 
 def run_day(folder: Path, inputs: dict[str, Path]) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    """As of the morning after DAY: transactions, labels, summary."""
+    """Run etl as of the day after DAY; return transactions, labels and summary."""
     outputs = {name: folder / "out" / name for name in ("transactions", "labels", "rejected", "summary")}
     summary = run_stage("etl", inputs, outputs, as_of=DAY + timedelta(days=1), max_rejected=1)
-    tables = [pl.read_parquet(outputs[name] / "*.parquet") for name in ("transactions", "labels")]
-    return tables[0], tables[1], summary
+    transactions, labels = (pl.read_parquet(outputs[name] / "*.parquet") for name in ("transactions", "labels"))
+    return transactions, labels, summary
 
 
-def label(*ids: str) -> list[dict[str, Any]]:
+def frauds(*ids: str) -> list[dict[str, Any]]:
+    """Return a fraud label for each id."""
     return [{"transaction_id": id_, "is_fraud": 1} for id_ in ids]
 
 
-def test_a_known_label_comes_with_its_merchant_and_day(tmp_path: Path):
-    """The day's own labels are not known yet."""
+def test_known_label_has_its_merchant_and_day(tmp_path: Path):
+    """A label of the day itself is not known yet."""
     deliver(tmp_path, [KNOWN], day=BEFORE)
-    transactions, labels, summary = run_day(tmp_path, deliver(tmp_path, [GOOD], label("k0", "t0", "nowhere")))
+    transactions, labels, summary = run_day(tmp_path, deliver(tmp_path, [GOOD], frauds("k0", "t0", "nowhere")))
     assert transactions.schema == pl.Schema(TRANSACTIONS)
     assert transactions.get_column("transaction_id").to_list() == ["t0"]
     assert labels.schema == pl.Schema(LABELS)
@@ -40,25 +41,25 @@ def test_a_known_label_comes_with_its_merchant_and_day(tmp_path: Path):
     assert summary["labels_known"] == 1
 
 
-def test_what_was_rejected_then_lends_no_label_now(tmp_path: Path):
-    """The model never saw that row; its merchant's fraud count must not either."""
+def test_rejected_row_of_an_earlier_day_gets_no_label(tmp_path: Path):
+    """The model was not trained on that row, so its merchant's fraud count must leave it out, too."""
     broken = [KNOWN | {"transaction_id": "k1", "amount": -1.0}, KNOWN | {"transaction_id": "k2"}]
     deliver(tmp_path, [KNOWN, *broken, KNOWN | {"transaction_id": "k2", "amount": 9.0}], day=BEFORE)
-    _, labels, summary = run_day(tmp_path, deliver(tmp_path, [GOOD], label("k0", "k1", "k2")))
+    _, labels, summary = run_day(tmp_path, deliver(tmp_path, [GOOD], frauds("k0", "k1", "k2")))
     assert labels.get_column("transaction_id").to_list() == ["k0"]
     assert summary["rejected"] == {}
 
 
-def test_an_id_that_an_earlier_day_gave_to_another_row_is_rejected(tmp_path: Path):
+def test_id_of_another_row_of_an_earlier_day_is_rejected(tmp_path: Path):
     deliver(tmp_path, [KNOWN | {"transaction_id": "t1"}], day=BEFORE)
     rows = [GOOD, GOOD | {"transaction_id": "t1"}]
-    transactions, _, summary = run_day(tmp_path, deliver(tmp_path, rows, label("t0")))
+    transactions, _, summary = run_day(tmp_path, deliver(tmp_path, rows, frauds("t0")))
     assert transactions.get_column("transaction_id").to_list() == ["t0"]
     assert summary["rejected"] == {"contradicting-id": 1}
 
 
-def test_a_day_may_come_in_another_format_than_the_days_before(tmp_path: Path):
+def test_days_may_have_different_formats(tmp_path: Path):
     deliver(tmp_path, [KNOWN], day=BEFORE)
-    inputs = deliver(tmp_path, [GOOD], label("k0"), name="transactions.csv.gz")
+    inputs = deliver(tmp_path, [GOOD], frauds("k0"), name="transactions.csv.gz")
     transactions, labels, _ = run_day(tmp_path, inputs)
     assert (transactions.item(0, "cents"), labels.height) == (1234, 1)

@@ -1,4 +1,4 @@
-"""One delivery in any format, or several, is one dataset; a file that can't be parsed is named."""
+"""The dataset does not depend on the delivery's formats; a file that can't be parsed is named in the error."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_the_format_makes_no_difference(suffix: str, expected: pl.DataFrame, tmp_path: Path):
-    """Identifiers keep their zeros, amounts their cents."""
+def test_every_format_gives_the_same_dataset(suffix: str, expected: pl.DataFrame, tmp_path: Path):
+    """Identifiers keep their leading zeros, and amounts their cents."""
     write(tmp_path / f"labeled/deep/labels.{suffix}", LABELS)
     inputs = deliver(tmp_path, ROWS, name=f"deeper/load=7/transactions.{suffix}")
     dataset, rejected, _ = extract(tmp_path, inputs)
@@ -49,7 +49,7 @@ def test_the_format_makes_no_difference(suffix: str, expected: pl.DataFrame, tmp
     assert not rejected.height
 
 
-def test_formats_may_be_mixed_and_rows_lie_in_any_file_and_order(expected: pl.DataFrame, tmp_path: Path):
+def test_mixed_formats_and_order_give_the_same_dataset(expected: pl.DataFrame, tmp_path: Path):
     for number, suffix in enumerate(FORMATS):
         rows = ROWS[::-1][number :: len(FORMATS)]
         deliver(tmp_path, rows, name=f"part-{number}.{suffix}")
@@ -60,7 +60,7 @@ def test_formats_may_be_mixed_and_rows_lie_in_any_file_and_order(expected: pl.Da
     assert extract(tmp_path, inputs)[0].equals(expected)
 
 
-def test_numbers_in_json_are_read_by_their_digits(tmp_path: Path):
+def test_json_numbers_keep_their_digits(tmp_path: Path):
     line = '{"transaction_id": 7, "customer_id": 12345678901234567890, "merchant": 5, "amount": 12.10, '
     line += '"timestamp": "%s"}'
     inputs = deliver(tmp_path, [GOOD])
@@ -80,7 +80,7 @@ def test_numbers_in_json_are_read_by_their_digits(tmp_path: Path):
         ({"latitude": "north"}, ["unreadable-place"]),
     ],
 )
-def test_text_that_can_not_be_read_breaks_its_row_and_not_the_file(
+def test_unreadable_text_rejects_its_row_and_not_the_file(
     suffix: str, broken: dict[str, Any], reasons: list[str], tmp_path: Path
 ):
     rows = [GOOD | {"latitude": 1.5}, GOOD | {"transaction_id": "t1", "latitude": 1.5} | broken]
@@ -89,14 +89,14 @@ def test_text_that_can_not_be_read_breaks_its_row_and_not_the_file(
     assert rejected.select("transaction_id", "reasons").rows() == [("t1", reasons)]
 
 
-def test_a_label_whose_time_can_not_be_read_is_set_aside(tmp_path: Path):
-    """Taken for one without a time it might count before anybody knew it."""
+def test_label_with_an_unreadable_time_is_rejected(tmp_path: Path):
+    """Treated as a label without a time, it might count before it was known."""
     inputs = deliver(tmp_path, [GOOD])
-    at = "2026-01-11T00:00:00Z"
+    time = "2026-01-11T00:00:00Z"
     labels = [
         {"transaction_id": "t0", "is_fraud": "1", "labeled_at": "soon"},
-        {"transaction_id": "t1", "is_fraud": "maybe", "labeled_at": at},
-        {"transaction_id": "t2", "is_fraud": "3", "labeled_at": at},
+        {"transaction_id": "t1", "is_fraud": "maybe", "labeled_at": time},
+        {"transaction_id": "t2", "is_fraud": "3", "labeled_at": time},
     ]
     write(tmp_path / "labeled/more.csv", labels)
     dataset, rejected, summary = extract(tmp_path, inputs)
@@ -109,8 +109,8 @@ def _cut(path: Path, count: int) -> None:
     path.write_bytes(path.read_bytes()[:-count])
 
 
-def _garbled(path: Path) -> None:
-    """A page of values: the footer, which is read first, stays whole."""
+def _garble(path: Path) -> None:
+    """Overwrite a page of values; the footer, which is read first, stays intact."""
     content = bytearray(path.read_bytes())
     content[4:80] = b"\xff" * 76
     path.write_bytes(content)
@@ -122,7 +122,7 @@ def _append(path: Path, text: bytes) -> None:
 
 BROKEN: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "cut Parquet": ("parquet", lambda path: _cut(path, 20), "Parquet"),
-    "garbled Parquet": ("parquet", _garbled, "Parquet"),
+    "garbled Parquet": ("parquet", _garble, "Parquet"),
     "cut gzip": ("csv.gz", lambda path: _cut(path, 30), "CSV"),
     "not UTF-8": ("csv", lambda path: _append(path, b"t2,c1,\xff\xfe,1.0,2026-01-10T12:00:00\n"), "CSV"),
     "a line of too many fields": ("csv", lambda path: _append(path, b"t2,c1,m1,1,50,2026-01-10T12:00:00,x\n"), "CSV"),
@@ -134,33 +134,33 @@ BROKEN: dict[str, tuple[str, Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_file_that_can_not_be_parsed_is_named(case: str, tmp_path: Path):
-    """Among hundreds of good ones, whoever mends the delivery must know which."""
-    suffix, breaks, format_ = BROKEN[case]
+def test_broken_file_is_named(case: str, tmp_path: Path):
+    """Whoever fixes a delivery of hundreds of files must know which one is broken."""
+    suffix, break_file, format_ = BROKEN[case]
     deliver(tmp_path, [GOOD])
-    row = GOOD | {"transaction_id": "t1", "theirs": "a column that nobody reads"}
+    row = GOOD | {"transaction_id": "t1", "extra": "a column that no stage reads"}
     inputs = deliver(tmp_path, [row], name=f"late.{suffix}")
-    breaks(inputs["raw"] / DAY.isoformat() / f"late.{suffix}")
-    says = rf"channel 'raw': {DAY}/late.{suffix} is not readable {format_} \(.*deliver it"
-    with pytest.raises(InputError, match=says):
+    break_file(inputs["raw"] / DAY.isoformat() / f"late.{suffix}")
+    message = rf"channel 'raw': {DAY}/late.{suffix} is not readable {format_} \(.*deliver it"
+    with pytest.raises(InputError, match=message):
         extract(tmp_path, inputs)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_a_missing_column_is_told_in_every_format(suffix: str, tmp_path: Path):
+def test_missing_column_is_reported_in_every_format(suffix: str, tmp_path: Path):
     inputs = deliver(tmp_path, [{"transaction_id": "t0", "amount": 1.0}], name=f"transactions.{suffix}")
-    says = rf"{DAY}/transactions.{suffix} has no column 'customer_id'; it has transaction_id, amount"
-    with pytest.raises(InputError, match=says):
+    message = rf"{DAY}/transactions.{suffix} has no column 'customer_id'; it has transaction_id, amount"
+    with pytest.raises(InputError, match=message):
         extract(tmp_path, inputs)
 
 
-def test_a_json_file_without_lines_is_a_file_without_rows(tmp_path: Path):
+def test_empty_json_file_has_no_rows(tmp_path: Path):
     inputs = deliver(tmp_path, [GOOD])
     (tmp_path / f"raw/{DAY}/empty.jsonl").touch()
     assert extract(tmp_path, inputs)[2]["record_count"] == 1
 
 
-def test_a_column_that_only_later_lines_of_json_have_is_read(tmp_path: Path):
+def test_json_column_of_later_lines_is_read(tmp_path: Path):
     rows = [GOOD | {"transaction_id": f"t{number}"} for number in range(300)]
     rows[-1] = rows[-1] | {"merchant_category": "5411"}
     dataset, _, _ = extract(tmp_path, deliver(tmp_path, rows, name="transactions.jsonl"))

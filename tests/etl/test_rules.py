@@ -1,4 +1,4 @@
-"""The rules as whoever delivers reads them."""
+"""The table of rejection reasons that data suppliers read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fraudline.etl.rules import LABEL_RULES, RAW_RULES
 DATA = Path(__file__).parents[2] / "docs" / "data.md"
 
 
-def test_the_table_of_reasons_is_the_rules_and_nothing_else():
-    """A reason in a rejected row is looked up there."""
+def test_documented_reasons_are_the_rules():
+    """A data supplier looks up a rejected row's reason in this table."""
     rows = [
-        f"| `{rule.name}` | `{channel}` | {rule.says} |"
+        f"| `{rule.name}` | `{channel}` | {rule.description} |"
         for channel, rules in (("raw", RAW_RULES), ("labels", LABEL_RULES))
         for rule in rules
     ]

@@ -1,4 +1,4 @@
-"""Amounts are exact and instants are UTC, however they were written."""
+"""Amounts are exact and instants are in UTC, whatever the source format."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def _cents(written: pl.Series) -> pl.Series:
 
 
 @pytest.mark.parametrize("kind", WRITTEN)
-def test_every_amount_that_is_allowed_comes_back_to_the_cent(kind: str):
-    """All ten million of them: sums of money that are almost right are wrong."""
+def test_every_allowed_amount_is_exact_to_the_cent(kind: str):
+    """All ten million amounts are tested, because a sum of money that is almost right is wrong."""
     assert _cents(WRITTEN[kind]).equals(ALL_CENTS)
 
 
-def test_whole_numbers_are_whole_units():
+def test_whole_numbers_are_whole_units_of_currency():
     for dtype in (pl.Int64, pl.UInt8, pl.Int32):
         assert _cents(pl.Series([0, 7, 100], dtype=dtype)).to_list() == [0, 700, 10_000]
 
 
 @given(st.decimals("0", "100000", places=5))
-def test_a_part_of_a_cent_goes_to_the_nearest_and_a_half_to_the_even_one(amount: Decimal):
-    """As accountants and Python's decimal do it, so that no total drifts."""
+def test_fractions_of_a_cent_round_half_to_even(amount: Decimal):
+    """Banker's rounding, as in Python's decimal module, so that totals do not drift."""
     expected = int((amount * 100).quantize(Decimal(1), ROUND_HALF_EVEN))
     assert _cents(pl.Series([format(amount, "f")])).to_list() == [expected]
     assert _cents(pl.Series([amount], dtype=pl.Decimal(20, 5))).to_list() == [expected]
@@ -51,7 +51,7 @@ def test_a_part_of_a_cent_goes_to_the_nearest_and_a_half_to_the_even_one(amount:
     [(" 7.5 ", 750), ("+3", 300), ("1e3", 100_000), ("0.285", 28), ("0.295", 30), ("-0.01", -1)]
     + [(text, None) for text in ("", "abc", "1,5", "nan", "inf", "0x10", "1_0", "9" * 45)],
 )
-def test_text_is_a_number_or_nothing(text: str, expected: int | None):
+def test_text_is_a_number_or_null(text: str, expected: int | None):
     assert _cents(pl.Series([text])).to_list() == [expected]
 
 
@@ -67,33 +67,33 @@ def test_text_is_a_number_or_nothing(text: str, expected: int | None):
         "2026-01-11T00:00:05.0000001+1130",
     ],
 )
-def test_iso_8601_is_turned_to_utc(text: str):
+def test_iso_8601_is_converted_to_utc(text: str):
     written = pl.Series([text])
     read = pl.select(values.instant(pl.lit(written), written.dtype)).to_series()
     assert read.to_list() == [datetime(2026, 1, 10, 12, 30, 5, tzinfo=UTC)]
 
 
 @pytest.mark.parametrize("text", ["", "2026-01-10", "10.01.2026 12:30", "1768048205", "2026-13-10T12:30:05Z", "noon"])
-def test_text_that_is_no_instant_is_null(text: str):
+def test_text_that_is_not_an_instant_is_null(text: str):
     written = pl.Series([text])
     assert pl.select(values.instant(pl.lit(written), written.dtype)).to_series().to_list() == [None]
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
-def test_timestamps_of_any_unit_and_zone_are_turned_to_utc(unit: str, zone: str | None):
-    at = datetime(2026, 1, 10, 12, 30, 5, tzinfo=UTC)
-    written = pl.Series([at]).dt.cast_time_unit(unit)  # type: ignore[arg-type]
+def test_timestamps_of_any_unit_and_zone_become_utc(unit: str, zone: str | None):
+    instant = datetime(2026, 1, 10, 12, 30, 5, tzinfo=UTC)
+    written = pl.Series([instant]).dt.cast_time_unit(unit)  # type: ignore[arg-type]
     written = written.dt.convert_time_zone(zone) if zone else written.dt.replace_time_zone(None)
     read = pl.select(values.instant(pl.lit(written), written.dtype)).to_series()
     assert read.dtype == pl.Datetime("us", "UTC")
-    assert read.to_list() == [at]
+    assert read.to_list() == [instant]
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("0", 0), ("1", 1), ("1.0", 1), ("True", 1), ("false", 0), ("2", 2), ("0.5", None), ("", None)],
 )
-def test_a_flag_as_text(text: str, expected: int | None):
+def test_text_flags_are_parsed(text: str, expected: int | None):
     written = pl.Series([text])
     assert pl.select(values.flag(pl.lit(written), written.dtype)).to_series().to_list() == [expected]

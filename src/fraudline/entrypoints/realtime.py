@@ -135,17 +135,17 @@ def transaction_of(event: Event) -> pl.DataFrame:
     """The event's transaction, schema TRANSACTIONS, read and judged as a batch reads and judges its rows."""
     import polars as pl  # noqa: PLC0415
 
-    from fraudline.etl.judge import judge  # noqa: PLC0415
     from fraudline.etl.raw import read_one  # noqa: PLC0415
+    from fraudline.etl.validation import validate  # noqa: PLC0415
 
     given = event.get("transaction") if isinstance(event, Mapping) else None
     if not isinstance(given, Mapping):
         raise InputError('the event must be {"transaction": {…}}, with the columns of raw data')
-    judged = judge(read_one(given), repeated=pl.lit(False))
-    rejected = judged.rejected.collect()
+    validated = validate(read_one(given), repeated=pl.lit(False))
+    rejected = validated.rejected.collect()
     if rejected.height:
         raise InputError(f"the transaction is rejected: {', '.join(rejected.get_column('reasons').item())}")
-    return judged.valid.collect()
+    return validated.valid.collect()
 
 
 def _answered(work: Callable[[], Answer]) -> Answer:

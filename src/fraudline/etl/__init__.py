@@ -1,1 +1,1 @@
-"""The etl room: raw transactions and labels in, validated transactions out."""
+"""The etl room: validate raw transactions and join them with the labels that are known."""

@@ -1,29 +1,32 @@
-"""Training's first stage on Spark: what data_extraction writes, of a delivery that no one machine holds.
+"""Extract the dataset on Spark: write what data_extraction writes, from deliveries too large for one computer.
 
-Rows move between machines once by their id, to meet their copies and their label, and once into folders of customers.
+Rows are shuffled twice: by id, to meet their copies and their label, and by folder of customers, to be written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from fraudline.catalog.days import DAY, day_number
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import DATASET, REJECTED, TRANSACTIONS
 from fraudline.catalog.stage import WATCHED, Summary
-from fraudline.etl.data_extraction import FIRST, check_matched, months_before, summary_of
+from fraudline.etl.data_extraction import SUMMARY_RECORDS, check_matched, dataset_summary, months_before
 from fraudline.etl.dataset import folder_count
-from fraudline.etl.deliveries_on_spark import broken_files_named, read_days, read_labels
+from fraudline.etl.deliveries_on_spark import naming_broken_files, read_days, read_labels
 from fraudline.etl.raw import days_before
-from fraudline.etl.rejected import tolerated
+from fraudline.etl.rejected import check_rejected
 from fraudline.etl.rules import LABEL_RULES, RAW_RULES, Rule
 from fraudline.runtime.channels import Channels
 from fraudline.runtime.spark_tables import TYPES, collect_table, shared_folder
+
+_VALID, _BROKEN = "reasons IS NULL", "reasons IS NOT NULL"
 
 
 def run(
@@ -36,133 +39,149 @@ def run(
     max_rejected: float,
     sample: float,
 ) -> Summary:
-    """Write ``dataset`` (schema DATASET, in folders of customers) and ``rejected``."""
+    """Write ``dataset`` (schema DATASET, in folders of customers) and ``rejected``.
+
+    Raises:
+        InputError: the input is missing or broken, or too many rows are rejected.
+    """
     days = days_before(run.as_of, (run.as_of - months_before(run.as_of, months)).days)
-    with shared_folder(channels, "text") as place:
-        raw = read_days(spark, channels, days, dict(column), f"{place}/raw")
-        labels = read_labels(spark, channels, f"{place}/labels")
-        with broken_files_named(spark, raw, labels):
-            return _extracted(channels, raw.rows, labels.rows, run.as_of, days, label_delay_days, max_rejected, sample)
+    with shared_folder(channels, "text") as shared:
+        raw = read_days(spark, channels, days, dict(column), f"{shared}/raw")
+        labels = read_labels(spark, channels, f"{shared}/labels")
+        with naming_broken_files(spark, raw, labels):
+            extraction = Extraction(channels, run.as_of, days, label_delay_days, max_rejected, sample)
+            return extraction.write(raw.rows, labels.rows)
 
 
-def _extracted(
-    channels: Channels,
-    raw: DataFrame,
-    labels: DataFrame,
-    as_of: date,
-    days: Sequence[date],
-    label_delay_days: int,
-    max_rejected: float,
-    sample: float,
-) -> Summary:
-    rows, label_rows = raw.count(), labels.count()
-    judged = _judged(_settled(raw), RAW_RULES).persist()
-    judged_labels = _judged(labels, LABEL_RULES)
-    rejected = _write_rejected(channels, {"raw": judged, "labels": judged_labels})
-    told = {
-        name: tolerated(name, *rejected.get(name, ({}, 0)), total, max_rejected)
-        for name, total in (("raw", rows), ("labels", label_rows))
-    }
-    known = _latest(judged_labels.where("reasons IS NULL"), as_of).persist()
-    dataset = _joined(judged.where("reasons IS NULL"), known, as_of, label_delay_days, sample).persist()
-    _write_folders(channels, dataset, folder_count(rows))
-    known_labels, matched = known.count(), dataset.where("labelled").count()
-    if dataset.isEmpty():
-        channels.write("dataset", pl.DataFrame(schema=dict(DATASET)))
-    else:
-        check_matched(matched, known_labels, days)
-    return {
-        **_summary(channels, dataset),
-        "rejected": told["raw"].reasons,
-        "rejected_labels": told["labels"].reasons,
-        WATCHED: {"rejected_share": told["raw"].share},
-        "copies_collapsed": rows - judged.count(),
-        "labels_without_transaction": known_labels - matched,
-        "folders": folder_count(rows),
-        "sample": sample,
-    }
+@dataclass(frozen=True)
+class Extraction:
+    """The settings of one extraction."""
+
+    channels: Channels
+    as_of: date
+    days: Sequence[date]
+    label_delay_days: int
+    max_rejected: float
+    sample: float
+
+    def write(self, raw: DataFrame, labels: DataFrame) -> Summary:
+        """Write the ``dataset`` and the ``rejected`` rows."""
+        rows, label_rows = raw.count(), labels.count()
+        # Persisted, because each action below would read the files and shuffle the rows again.
+        validated = _with_reasons(_collapse_copies(raw), RAW_RULES).persist()
+        validated_labels = _with_reasons(labels, LABEL_RULES)
+        _write_rejected(self.channels, {"raw": validated, "labels": validated_labels})
+        rejected = check_rejected("raw", *_count_rejected(validated), rows, self.max_rejected)
+        rejected_labels = check_rejected("labels", *_count_rejected(validated_labels), label_rows, self.max_rejected)
+        latest = _latest_labels(validated_labels.where(_VALID), self.as_of).persist()
+        joined = _join_labels(validated.where(_VALID), latest, self.as_of, self.label_delay_days)
+        dataset = joined.selectExpr("*", f"{_sampling_weight(self.sample)} AS weight").persist()
+        _write_folders(self.channels, dataset, folder_count(rows))
+        valid_labels, matched = latest.count(), dataset.where("has_label").count()
+        if dataset.isEmpty():
+            self.channels.write("dataset", pl.DataFrame(schema=dict(DATASET)))
+        else:
+            check_matched(matched, valid_labels, self.days)
+        return {
+            **_summarize(self.channels, dataset),
+            "rejected": rejected.reasons,
+            "rejected_labels": rejected_labels.reasons,
+            WATCHED: {"rejected_share": rejected.share},
+            "copies_collapsed": rows - validated.count(),
+            "labels_without_transaction": valid_labels - matched,
+            "folders": folder_count(rows),
+            "sample": self.sample,
+        }
 
 
-def _settled(rows: DataFrame) -> DataFrame:
-    """Identical copies of an id collapsed, wherever they lie, and ``contradicting``: whether others bear the id."""
-    # Of copies that lie in several days the one in its own day stays.
+def _collapse_copies(rows: DataFrame) -> DataFrame:
+    """Collapse identical copies of an id, and add ``contradicting``: True where other rows have the same id."""
+    # Of copies in several days' folders, keep the one in its own day.
     best = "CAST(timestamp AS DATE) = partition DESC, partition, amount"
     number = f"row_number() OVER (PARTITION BY {', '.join(TRANSACTIONS)} ORDER BY {best}) AS copy"
-    distinct = rows.where("transaction_id IS NOT NULL").repartition("transaction_id").selectExpr("*", number)
-    same = "count(1) OVER (PARTITION BY transaction_id) > 1 AS contradicting"
-    settled = distinct.where("copy = 1").drop("copy").selectExpr("*", same)
-    return settled.unionByName(rows.where("transaction_id IS NULL").selectExpr("*", "false AS contradicting"))
+    numbered = rows.where("transaction_id IS NOT NULL").repartition("transaction_id").selectExpr("*", number)
+    contradicting = "count(1) OVER (PARTITION BY transaction_id) > 1 AS contradicting"
+    distinct = numbered.where("copy = 1").drop("copy").selectExpr("*", contradicting)
+    without_id = rows.where("transaction_id IS NULL").selectExpr("*", "false AS contradicting")
+    return distinct.unionByName(without_id)
 
 
-def _judged(rows: DataFrame, rules: Sequence[Rule]) -> DataFrame:
-    """Rows with the names of all rules that each breaks as ``reasons``, null for a good one."""
+def _with_reasons(rows: DataFrame, rules: Sequence[Rule]) -> DataFrame:
+    """Add ``reasons``: the names of all rules that a row breaks, null for a valid row."""
     names = ", ".join(f"if({rule.broken}, '{rule.name}', NULL)" for rule in rules)
     return rows.selectExpr("*", f"array_compact(array({names})) AS broken").selectExpr(
         "*", "if(size(broken) > 0, broken, NULL) AS reasons"
     )
 
 
-def _write_rejected(channels: Channels, judged: dict[str, DataFrame]) -> dict[str, tuple[dict[str, int], int]]:
-    """Write the broken rows of each channel; how many there are by reason, and of how many rows."""
-    found = {}
+def _write_rejected(channels: Channels, validated: dict[str, DataFrame]) -> None:
+    """Write the broken rows of each channel (schema REJECTED)."""
     types = TYPES | {pl.Date(): "date", pl.List(pl.String): "array<string>"}
-    for mode, (name, rows) in zip(("overwrite", "append"), judged.items(), strict=True):
-        broken = rows.where("reasons IS NOT NULL")
+    for mode, (channel, rows) in zip(("overwrite", "append"), validated.items(), strict=True):
         columns = (
             f"CAST({column if column in rows.columns else 'NULL'} AS {types[dtype]}) AS {column}"
             for column, dtype in pl.Schema(REJECTED).items()
             if column != "channel"
         )
-        table = broken.selectExpr(f"'{name}' AS channel", *columns).coalesce(1)
+        table = rows.where(_BROKEN).selectExpr(f"'{channel}' AS channel", *columns).coalesce(1)
         table.write.parquet(channels.direct("rejected"), mode=mode, compression="zstd")
-        counted = broken.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
-        found[name] = {row["reason"]: row["count"] for row in counted}, broken.count()
-    return found
 
 
-def _latest(labels: DataFrame, as_of: date) -> DataFrame:
-    """One label an id: the latest that is from before as_of, and of two at once the one that says fraud."""
-    made = f"labeled_at IS NULL OR unix_micros(labeled_at) < {day_number(as_of) * DAY} * 1000000L"
+def _count_rejected(validated: DataFrame) -> tuple[dict[str, int], int]:
+    """Return how many rows are broken by reason, and how many rows are broken."""
+    broken = validated.where(_BROKEN)
+    counts = broken.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
+    return {row["reason"]: row["count"] for row in counts}, broken.count()
+
+
+def _latest_labels(labels: DataFrame, as_of: date) -> DataFrame:
+    """Return one label per id: the latest before as_of, and of simultaneous ones the one that is fraud."""
+    visible = f"labeled_at IS NULL OR unix_micros(labeled_at) < {day_number(as_of) * DAY} * 1000000L"
     order = "PARTITION BY transaction_id ORDER BY labeled_at DESC NULLS LAST, is_fraud DESC"
-    numbered = labels.where(made).selectExpr("*", f"row_number() OVER ({order}) AS copy")
+    numbered = labels.where(visible).selectExpr("*", f"row_number() OVER ({order}) AS copy")
     return numbered.where("copy = 1").selectExpr(
         "transaction_id", "CAST(is_fraud AS tinyint) AS is_fraud", "labeled_at"
     )
 
 
-def _joined(rows: DataFrame, labels: DataFrame, as_of: date, delay: int, sample: float) -> DataFrame:
-    """Rows with ``is_fraud`` and ``known_day`` where the label was known before as_of, ``weight`` and ``labelled``."""
+def _join_labels(rows: DataFrame, labels: DataFrame, as_of: date, delay: int) -> DataFrame:
+    """Add ``is_fraud`` and ``known_day``, null unless the label was known before as_of, and ``has_label``."""
     known_day = (
         f"int(coalesce(unix_seconds(labeled_at) div {DAY}, unix_seconds(timestamp) div {DAY} + {delay})) AS known_day"
     )
     joined = rows.select(*TRANSACTIONS).join(labels, "transaction_id", "left").selectExpr("*", known_day)
     known = f"known_day < {day_number(as_of)} AND is_fraud IS NOT NULL"
-    told = joined.selectExpr(
+    return joined.selectExpr(
         *TRANSACTIONS,
         f"if({known}, known_day, NULL) AS known_day",
         f"if({known}, is_fraud, NULL) AS is_fraud",
-        "is_fraud IS NOT NULL AS labelled",
+        "is_fraud IS NOT NULL AS has_label",
     )
-    kept = f"crc32(transaction_id) < {sample * 2**32!r}D"
-    weight = f"CASE WHEN is_fraud <=> 1 THEN 1D WHEN {kept} THEN {1 / sample!r}D ELSE 0D END"
-    return told.selectExpr("*", f"float({weight if sample < 1 else '1D'}) AS weight")
+
+
+def _sampling_weight(sample: float) -> str:
+    """Return SQL for the weight of each row, as ``etl.dataset.sampling_weight`` has it."""
+    if sample == 1:
+        return "float(1D)"
+    sampled = f"crc32(transaction_id) < {sample * 2**32!r}D"
+    return f"float(CASE WHEN is_fraud <=> 1 THEN 1D WHEN {sampled} THEN {1 / sample!r}D ELSE 0D END)"
 
 
 def _write_folders(channels: Channels, dataset: DataFrame, folders: int) -> None:
-    """Write rows below their customers' folders, as the image's dataset has them."""
+    """Write rows below their customers' folders, as ``etl.dataset.sink_folders`` does."""
     number = f"format_string('%03d', crc32(customer_id) % {folders}) AS customers"
-    placed = dataset.selectExpr(*DATASET, number).repartition("customers")
-    placed.write.partitionBy("customers").parquet(channels.direct("dataset"), mode="overwrite", compression="zstd")
+    assigned = dataset.selectExpr(*DATASET, number).repartition("customers")
+    assigned.write.partitionBy("customers").parquet(channels.direct("dataset"), mode="overwrite", compression="zstd")
 
 
-def _summary(channels: Channels, dataset: DataFrame) -> Summary:
-    counted = dataset.selectExpr(
+def _summarize(channels: Channels, dataset: DataFrame) -> Summary:
+    counts = dataset.selectExpr(
         "count(1) AS record_count",
         "count(is_fraud) AS labelled_count",
         "coalesce(sum(is_fraud), 0) AS fraud_count",
         "count_if(weight > 0) AS sampled_count",
     )
-    first = collect_table(
-        channels, dataset.select(*DATASET).orderBy("timestamp", "transaction_id").limit(FIRST), DATASET
-    )
-    return summary_of(first.sort("timestamp", "transaction_id"), counted.collect()[0].asDict())
+    ordered = dataset.select(*DATASET).orderBy("timestamp", "transaction_id")
+    # Spark's rows come back in files, whose order is not the rows' order.
+    earliest = collect_table(channels, ordered.limit(SUMMARY_RECORDS), DATASET).sort("timestamp", "transaction_id")
+    return dataset_summary(earliest, counts.collect()[0].asDict())

@@ -1,4 +1,4 @@
-"""The dataset as folders of customers, and the marks that sampling leaves on it."""
+"""Write the dataset in folders of customers, and mark the rows that sampling keeps."""
 
 from __future__ import annotations
 
@@ -9,50 +9,60 @@ from zlib import crc32
 
 import polars as pl
 
-# Whoever computes windows holds one folder at a time.
+# The features stage computes windows with one folder in memory at a time.
 FOLDER_ROWS = 125_000
 
-_FOLDER = "customers"
+# The Hive partition key, as in the folder's name: customers=007.
+_KEY = "customers"
 
 
-def folders_of(customers: pl.Series, rows: int) -> pl.DataFrame:
-    """Each customer's folder: the CRC-32 of its UTF-8 name, modulo the number of folders that rows fill."""
+def assign_folders(customers: pl.Series, rows: int) -> pl.DataFrame:
+    """Return each customer's folder: the CRC-32 of the UTF-8 id, modulo the number of folders.
+
+    Args:
+        customers: distinct customer ids.
+        rows: how many raw rows there are, which decides the number of folders.
+    """
     count = folder_count(rows)
     numbers = [crc32(customer.encode()) % count for customer in customers]
-    return pl.DataFrame({"customer_id": customers, _FOLDER: pl.Series(numbers, dtype=pl.Int32)})
+    return pl.DataFrame({"customer_id": customers, _KEY: pl.Series(numbers, dtype=pl.Int32)})
 
 
 def folder_count(rows: int) -> int:
-    """How many folders a dataset of so many raw rows has."""
+    """Return how many folders a dataset of ``rows`` raw rows has."""
     return max(1, ceil(rows / FOLDER_ROWS))
 
 
-def sink_folders(dataset: pl.LazyFrame, folders: pl.DataFrame, place: Path, part: int) -> pl.LazyFrame:
-    """Will write rows below their customers' folders, ``customers=NNN/part-….parquet``, once collected."""
+def sink_folders(dataset: pl.LazyFrame, folders: pl.DataFrame, root: Path, part: int) -> pl.LazyFrame:
+    """Return a lazy write of rows to ``customers=NNN/part-….parquet`` below ``root``; collect it to run it."""
 
     def path(file: Any) -> str:
-        return f"{_FOLDER}={file.partition_keys.item():03d}/part-{part}-{file.index_in_partition}.parquet"
+        return f"{_KEY}={file.partition_keys.item():03d}/part-{part}-{file.index_in_partition}.parquet"
 
     rows = dataset.join(folders.lazy(), on="customer_id", how="left", maintain_order="left")
-    target = pl.PartitionBy(place, key=_FOLDER, include_key=False, file_path_provider=path)
+    target = pl.PartitionBy(root, key=_KEY, include_key=False, file_path_provider=path)
     return rows.sink_parquet(target, compression="zstd", mkdir=True, lazy=True)
 
 
-def scan_dataset(place: Path) -> pl.LazyFrame:
-    """All rows of a dataset that was written, in any order."""
-    return pl.scan_parquet(sorted(place.rglob("*.parquet")), hive_partitioning=False, glob=False)
+def scan_dataset(root: Path) -> pl.LazyFrame:
+    """Return all rows of a written dataset, lazily, in no particular order."""
+    return pl.scan_parquet(sorted(root.rglob("*.parquet")), hive_partitioning=False, glob=False)
 
 
-def weight(sample: float) -> pl.Expr:
-    """How many rows a row stands for when this share of those not known as fraud is kept: 0 where it is not.
+def sampling_weight(sample: float) -> pl.Expr:
+    """Return how many rows each row stands for in training: 0 where it is not sampled.
 
-    By the CRC-32 of its UTF-8 id, so that every run and every engine keeps the same rows.
+    Every known fraud is kept with weight 1. Of the other rows, those whose id has a CRC-32 below the share are kept,
+    so that every run and every engine keeps the same ones.
+
+    Args:
+        sample: the share of the other rows to keep, above 0 and up to 1.
     """
     if sample == 1:
         return pl.lit(1.0, pl.Float32)
-    kept = pl.col("transaction_id").map_batches(_crc32, pl.UInt32) < sample * 2**32
+    sampled = pl.col("transaction_id").map_batches(_crc32, pl.UInt32) < sample * 2**32
     fraud = pl.col("is_fraud").eq_missing(1)
-    return pl.when(fraud).then(1.0).when(kept).then(1 / sample).otherwise(0.0).cast(pl.Float32)
+    return pl.when(fraud).then(1.0).when(sampled).then(1 / sample).otherwise(0.0).cast(pl.Float32)
 
 
 def _crc32(ids: pl.Series) -> pl.Series:

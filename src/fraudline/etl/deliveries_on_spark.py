@@ -1,4 +1,4 @@
-"""Raw transactions and labels on Spark: Parquet of any columns and types that mean the same, and text made Parquet."""
+"""Read raw transactions and labels on Spark: Parquet directly, and text converted to Parquet first."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from pyspark.sql import DataFrame, SparkSession
 from fraudline.catalog.errors import InputError
 from fraudline.etl import labels, raw, text_on_spark
 from fraudline.etl.files import FORMATS, File
-from fraudline.etl.labels import nothing_in
-from fraudline.etl.raw import PLACES, REQUIRED, names_of, nothing_from
-from fraudline.etl.text_on_spark import Text
+from fraudline.etl.text_on_spark import TextFile
 from fraudline.runtime import s3
 from fraudline.runtime.channels import Channels
 
-_INTEGERS = ("tinyint", "smallint", "int", "bigint", "decimal(20,0)")  # the last is an unsigned one of 64 bits
-# What stands for a kind of value, and how an error calls it.
+# decimal(20,0) is how Spark reads an unsigned integer of 64 bits.
+_INTEGERS = ("tinyint", "smallint", "int", "bigint", "decimal(20,0)")
+# The source types that each kind of value may have, and what errors call them.
 _KINDS = {
     "string": (("string", *_INTEGERS), "text"),
     "double": (("double", "float", *_INTEGERS), "a number"),
@@ -33,12 +32,19 @@ _KINDS = {
     "boolean": (("boolean", *_INTEGERS), "0 or 1"),
 }
 _PARQUET = ".parquet"
-_FAILED = (PySparkException, Py4JError)
+_SPARK_ERRORS = (PySparkException, Py4JError)
 _FILES_AT_ONCE = 16
 
 
 class Group(NamedTuple):
-    """Files of Parquet with equal columns and types, read as one."""
+    """Parquet files with equal columns and types, read together.
+
+    Attributes:
+        channel: the input that they belong to.
+        root: the folder or prefix of the channel.
+        paths: the files.
+        types: Spark's type of each column.
+    """
 
     channel: str
     root: str
@@ -47,151 +53,191 @@ class Group(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The first file below its channel."""
+        """Return the first file's path below its channel."""
         return _below(self.paths[0], self.root)
 
-    def type(self, column: str, kind: str, *, must: bool, ours: str = "") -> str:
-        """The type in which a column comes, empty where one that need not be there does not.
+    def column_type(self, source: str, kind: str, *, required: bool, canonical: str = "") -> str:
+        """Return the type of a source column, empty where an optional one is absent.
 
-        ``ours`` is its name here, where it may have another there.
+        Args:
+            source: the column's name in the files.
+            kind: one of ``_KINDS``.
+            required: True where the column must exist.
+            canonical: the canonical column, where ``--column`` can map another one to it.
 
         Raises:
-            InputError: it is missing or of another type.
+            InputError: the column is missing, or of another type.
         """
-        where, found = f"channel '{self.channel}': {self.name}", self.types.get(column, "")
+        where, type_ = f"channel '{self.channel}': {self.name}", self.types.get(source, "")
         allowed, expected = _KINDS[kind]
-        meant, other = (
-            f"{what} with --column {ours}=…" if ours else ""
-            for what in ("; map the one that is meant", ", or map another")
-        )
-        if not found and must:
-            raise InputError(f"{where} has no column '{column}'; it has {', '.join(self.types)}{meant}")
-        if not found or (found == "void" and not must):
+        if not type_ and required:
+            advice = f"map the column that holds it with --column {canonical}=…"
+            raise InputError(
+                f"{where} has no column '{source}'; it has {', '.join(self.types)}; "
+                f"{advice if canonical else 'rename the column that holds it'}"
+            )
+        # Some writers give a column without any value the type void.
+        if not type_ or (type_ == "void" and not required):
             return ""
-        if found not in allowed and not (found.startswith("decimal") and kind == "double"):
-            raise InputError(f"{where}: column '{column}' must be {expected}, got {found}; write it so{other}")
-        return found
+        if type_ not in allowed and not (type_.startswith("decimal") and kind == "double"):
+            advice = f", or map another column with --column {canonical}=…" if canonical else ""
+            raise InputError(
+                f"{where}: column '{source}' must be {expected}, got {type_}; write it as {expected}{advice}"
+            )
+        return type_
 
 
 class Delivery(NamedTuple):
-    """The rows of a channel, not read yet, and the files of Parquet that hold them."""
+    """The rows of a channel, lazily, and the groups of Parquet files that they come from."""
 
     rows: DataFrame
     groups: Sequence[Group]
 
 
 def read_days(
-    spark: SparkSession, channels: Channels, days: Sequence[date], columns: Mapping[str, str], passing: str
+    spark: SparkSession, channels: Channels, days: Sequence[date], mapping: Mapping[str, str], shared: str
 ) -> Delivery:
-    """The raw rows of some days under our names and types, as etl.raw has them; text goes by way of ``passing``."""
-    theirs, root = names_of(columns), _root(channels, "raw")
-    files = [file for day in days for file in _files(f"{root}/{day}")]
+    """Read the raw rows of some days, under the canonical names and types of ``etl.raw.read_days``.
+
+    Args:
+        spark: reads them.
+        channels: has ``raw``.
+        days: the days to read; those without a folder are skipped.
+        mapping: source columns by canonical column, where the names differ.
+        shared: an empty folder or prefix for converted text, which all executors reach.
+
+    Raises:
+        InputError: no day has files, a file is broken, or a column is missing or of a wrong type.
+    """
+    sources, root = raw.source_columns(mapping), _root(channels, "raw")
+    files = [file for day in days for file in _find_files(f"{root}/{day}")]
     if not files:
-        raise nothing_from(days, channels)
-    # The folder's day by its depth: a path may be written with escapes, which leave its slashes alone.
-    day = f"to_date(split(input_file_name(), '/')[{len(_uri(root).split('/'))}])"
-    groups = _groups(spark, "raw", files, root)
-    text = text_on_spark.read(spark, _text("raw", files, root), partial(raw.rows_of, theirs=theirs), passing)
-    tables = [*(_transactions(spark, group, theirs, day) for group in groups), *text]
+        raise raw.no_days_error(days, channels)
+    # Find the day's folder by its depth: input_file_name() escapes characters of the path, but never its slashes.
+    partition = f"to_date(split(input_file_name(), '/')[{len(_uri(root).split('/'))}])"
+    groups = _group_files(spark, "raw", files, root)
+    texts = text_on_spark.read(spark, _text_files("raw", files, root), partial(raw.read_files, sources=sources), shared)
+    tables = [*(_read_transactions(spark, group, sources, partition) for group in groups), *texts]
     return Delivery(reduce(DataFrame.unionByName, tables), groups)
 
 
-def read_labels(spark: SparkSession, channels: Channels, passing: str) -> Delivery:
-    """All labels there are, as etl.labels has them; text goes by way of ``passing``."""
+def read_labels(spark: SparkSession, channels: Channels, shared: str) -> Delivery:
+    """Read all labels, in the columns of ``etl.labels.read_labels``.
+
+    Args:
+        spark: reads them.
+        channels: has ``labels``.
+        shared: an empty folder or prefix for converted text, which all executors reach.
+
+    Raises:
+        InputError: there is no file, a file is broken, or a column is missing or of a wrong type.
+    """
     root = _root(channels, "labels")
-    files = _files(root)
+    files = _find_files(root)
     if not files:
-        raise nothing_in(channels)
-    groups = _groups(spark, "labels", files, root)
-    text = text_on_spark.read(spark, _text("labels", files, root), labels.rows_of, passing)
-    tables = [*(_labels(spark, group) for group in groups), *text]
+        raise labels.no_labels_error(channels)
+    groups = _group_files(spark, "labels", files, root)
+    texts = text_on_spark.read(spark, _text_files("labels", files, root), labels.read_files, shared)
+    tables = [*(_read_labels(spark, group) for group in groups), *texts]
     return Delivery(reduce(DataFrame.unionByName, tables), groups)
 
 
 @contextmanager
-def broken_files_named(spark: SparkSession, *deliveries: Delivery) -> Iterator[None]:
-    """While rows are read: a file whose footer is whole may be broken further on."""
+def naming_broken_files(spark: SparkSession, *deliveries: Delivery) -> Iterator[None]:
+    """Raise InputError that names the broken file when Spark can't read rows within the context.
+
+    A file whose footer is intact may still be broken further on, and Spark's error does not always name it.
+    """
     try:
         yield
-    except _FAILED:
+    except _SPARK_ERRORS:
         files = [(group, path) for delivery in deliveries for group in delivery.groups for path in group.paths]
         with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-            list(threads.map(lambda file: _read_through(spark, *file), files))
+            list(threads.map(lambda file: _read_file_alone(spark, *file), files))
         raise
 
 
-def _read_through(spark: SparkSession, group: Group, path: str) -> None:
+def _read_file_alone(spark: SparkSession, group: Group, path: str) -> None:
     try:
         spark.read.parquet(path).write.format("noop").mode("overwrite").save()
-    except _FAILED as error:
-        raise _broken(group.channel, _below(path, group.root), error) from error
+    except _SPARK_ERRORS as error:
+        raise _parse_error(group.channel, _below(path, group.root), error) from error
 
 
-def _transactions(spark: SparkSession, group: Group, theirs: Mapping[str, str], day: str) -> DataFrame:
-    columns = {}
-    for name, their in theirs.items():
-        kind = "timestamp" if name == "timestamp" else "double" if name in ("amount", *PLACES) else "string"
-        found = group.type(their, kind, must=name in REQUIRED, ours=name)
-        columns[name] = f"CAST({f'`{their}`' if found else 'NULL'} AS {kind}) AS {name}"
-    cents = _cents(f"`{theirs['amount']}`", group.types[theirs["amount"]])
-    more = (f"{cents} AS cents", f"{day} AS partition", "false AS unreadable_place")
-    return spark.read.parquet(*group.paths).selectExpr(*columns.values(), *more)
+def _read_transactions(spark: SparkSession, group: Group, sources: Mapping[str, str], partition: str) -> DataFrame:
+    columns = []
+    for canonical, source in sources.items():
+        kind = _kind(canonical)
+        type_ = group.column_type(source, kind, required=canonical in raw.REQUIRED, canonical=canonical)
+        columns.append(f"CAST({f'`{source}`' if type_ else 'NULL'} AS {kind}) AS {canonical}")
+    cents = _cents(f"`{sources['amount']}`", group.types[sources["amount"]])
+    derived = (f"{cents} AS cents", f"{partition} AS partition", "false AS unreadable_coordinates")
+    return spark.read.parquet(*group.paths).selectExpr(*columns, *derived)
 
 
-def _labels(spark: SparkSession, group: Group) -> DataFrame:
-    group.type("transaction_id", "string", must=True)
-    group.type("is_fraud", "boolean", must=True)
-    at = group.type("labeled_at", "timestamp", must=False)
+def _kind(canonical: str) -> str:
+    if canonical == "timestamp":
+        return "timestamp"
+    return "double" if canonical in ("amount", *raw.COORDINATES) else "string"
+
+
+def _read_labels(spark: SparkSession, group: Group) -> DataFrame:
+    group.column_type("transaction_id", "string", required=True)
+    group.column_type("is_fraud", "boolean", required=True)
+    has_time = group.column_type("labeled_at", "timestamp", required=False)
     return spark.read.parquet(*group.paths).selectExpr(
         "CAST(transaction_id AS string) AS transaction_id",
         "CAST(is_fraud AS bigint) AS is_fraud",
-        f"CAST({'labeled_at' if at else 'NULL'} AS timestamp) AS labeled_at",
+        f"CAST({'labeled_at' if has_time else 'NULL'} AS timestamp) AS labeled_at",
         "false AS unreadable_labeled_at",
     )
 
 
 def _cents(amount: str, type_: str) -> str:
-    """Amounts as whole cents, to the nearest, a half to the even one: as etl.values has them."""
+    """Return SQL for amounts as whole cents, rounded half to even, as ``etl.values.cents`` has them."""
     if type_ in ("double", "float"):
-        # What is no number of cents is null there; a rule sets its row aside.
+        # NaN and what overflows a bigint become null; a rule rejects their rows.
         cents = f"rint(double({amount}) * 100)"
         return f"if(abs({cents}) < 9223372036854775807D, bigint({cents}), NULL)"
     return f"CAST(bround({amount}, 2) * 100 AS bigint)"
 
 
-def _groups(spark: SparkSession, channel: str, files: Sequence[str], root: str) -> list[Group]:
-    def types(path: str) -> tuple[tuple[str, str], ...]:
+def _group_files(spark: SparkSession, channel: str, files: Sequence[str], root: str) -> list[Group]:
+    """Group the Parquet files by their columns and types."""
+
+    def read_types(path: str) -> tuple[tuple[str, str], ...]:
         try:
             return tuple(spark.read.parquet(path).dtypes)
-        except _FAILED as error:
-            raise _broken(channel, _below(path, root), error) from error
+        except _SPARK_ERRORS as error:
+            raise _parse_error(channel, _below(path, root), error) from error
 
     files = [path for path in files if path.endswith(_PARQUET)]
+    # Each file costs a round trip to S3, so their footers are read at the same time.
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
-        found = list(threads.map(types, files))
+        types = list(threads.map(read_types, files))
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for path, schema in zip(files, found, strict=True):
+    for path, schema in zip(files, types, strict=True):
         groups.setdefault(schema, []).append(path)
     return [Group(channel, root, paths, dict(schema)) for schema, paths in groups.items()]
 
 
-def _broken(channel: str, name: str, error: Exception) -> InputError:
-    return File(Path(name), channel, name).broken(error)
+def _parse_error(channel: str, name: str, error: Exception) -> InputError:
+    return File(Path(name), channel, name).parse_error(error)
 
 
-def _text(channel: str, files: Sequence[str], root: str) -> list[Text]:
-    return [Text(channel, root, _below(path, root)) for path in files if not path.endswith(_PARQUET)]
+def _text_files(channel: str, files: Sequence[str], root: str) -> list[TextFile]:
+    return [TextFile(channel, root, _below(path, root)) for path in files if not path.endswith(_PARQUET)]
 
 
-def _files(folder: str) -> list[str]:
-    """The files below a folder or prefix, in any depth, of any format that is read."""
+def _find_files(folder: str) -> list[str]:
+    """Return the files below a folder or prefix, at any depth, of any supported format."""
     paths = s3.listed(folder) if s3.is_uri(folder) else sorted(str(path) for path in Path(folder).rglob("*"))
     return [path for path in paths if path.endswith(tuple(FORMATS))]
 
 
 def _root(channels: Channels, name: str) -> str:
-    place = channels.place(name).rstrip("/")
-    return place if s3.is_uri(place) else os.path.abspath(place)  # noqa: PTH100 - Spark follows no links either
+    location = channels.place(name).rstrip("/")
+    return location if s3.is_uri(location) else os.path.abspath(location)  # noqa: PTH100 - Spark resolves no links either
 
 
 def _uri(root: str) -> str:

@@ -1,4 +1,4 @@
-"""The files of a delivery in any format that is read: found, opened lazily, and named when they are broken."""
+"""Find the files of a delivery in any supported format, scan them lazily, and name those that are broken."""
 
 from __future__ import annotations
 
@@ -21,121 +21,152 @@ FORMATS = {
     ".ndjson.gz": "JSON lines",
 }
 PATTERNS = ", ".join(f"*{suffix}" for suffix in FORMATS)
-FILE = "__file__"  # no column of a delivery is called so
-_JSON_ROWS = 100  # of JSON lines, read to learn which columns there are
+# Holds the path of each row's file; the name is one that no delivery uses.
+PATH_COLUMN = "__file__"
+# So many JSON lines are read to find out which columns a file has.
+_JSON_ROWS = 100
+
+_ERRORS = (pl.exceptions.PolarsError, OSError)
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a channel."""
+    """One file of a channel.
+
+    Attributes:
+        path: where it is on this computer.
+        channel: the input that it belongs to.
+        name: its path below the channel, for errors.
+    """
 
     path: Path
     channel: str
-    name: str  # below the channel, for errors
+    name: str
 
     @property
     def format(self) -> str:
-        """Parquet, CSV or JSON lines."""
+        """Return Parquet, CSV or JSON lines."""
         return next(name for suffix, name in FORMATS.items() if self.path.name.endswith(suffix))
 
     @property
     def where(self) -> str:
-        """How an error begins that is about this file."""
+        """Return the start of an error message about this file."""
         return f"channel '{self.channel}': {self.name}"
 
-    def schema(self, wanted: Mapping[str, bool]) -> pl.Schema:
-        """Its columns; those of CSV and JSON lines are all text, so that no digit is lost before we look at it.
+    def schema(self, columns: Mapping[str, bool]) -> pl.Schema:
+        """Return the file's columns; those of CSV and JSON lines are all text, so that no digit is lost.
 
         Args:
-            wanted: the columns to be read, and whether each must be there.
+            columns: the columns to read; True for a required one.
 
         Raises:
-            InputError: it is not of its format, or lacks a column.
+            InputError: the file is not of its format.
         """
         try:
-            schema = self._schema(wanted)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise self.broken(error) from error
-        return schema
+            return self._schema(columns)
+        except _ERRORS as error:
+            raise self.parse_error(error) from error
 
-    def _schema(self, wanted: Mapping[str, bool]) -> pl.Schema:
+    def _schema(self, columns: Mapping[str, bool]) -> pl.Schema:
         if self.format == "Parquet":
             return pl.scan_parquet(self.path, glob=False).collect_schema()
         if self.format == "CSV":
             table = pl.scan_csv(self.path, infer_schema=False, glob=False)
-            # The engine sees a line of too many fields, one whose values are shifted, only where it reads all columns.
+            # polars reports a line of too many fields, whose values are shifted, only when it reads all columns.
             table.select(pl.all().count()).collect(engine="streaming")
             return table.collect_schema()
-        # A line of JSON names only what it has: a column that need not be there may come after the first lines.
-        found = list(wanted)
-        if self.path.stat().st_size:
-            seen = pl.scan_ndjson(self.path, infer_schema_length=_JSON_ROWS).collect_schema()
-            found = [*seen, *(name for name, must in wanted.items() if not must and name not in seen)]
-        return pl.Schema(dict.fromkeys(found, pl.String))
+        if not self.path.stat().st_size:
+            return pl.Schema(dict.fromkeys(columns, pl.String))
+        names = list(pl.scan_ndjson(self.path, infer_schema_length=_JSON_ROWS).collect_schema())
+        # A JSON line names only the columns that have a value, so an optional one may first occur in a later line.
+        names += [name for name, required in columns.items() if not required and name not in names]
+        return pl.Schema(dict.fromkeys(names, pl.String))
 
-    def broken(self, error: Exception) -> InputError:
-        """What to tell of a file that can't be parsed."""
+    def parse_error(self, error: Exception) -> InputError:
+        """Return the error for a file that can't be parsed."""
         return InputError(f"{self.where} is not readable {self.format} ({type(error).__name__}); deliver it again")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Files of one format and equal columns, read as one; the column FILE holds each row's path."""
+    """Files of one format and with equal columns, scanned together."""
 
     files: Sequence[File]
     schema: pl.Schema
 
     @property
     def is_text(self) -> bool:
-        """Whether all values come as text."""
+        """Return True where all values are text."""
         return self.files[0].format != "Parquet"
 
     def scan(self) -> pl.LazyFrame:
-        """Their rows, not read yet."""
+        """Return the rows, lazily, with each row's path in PATH_COLUMN."""
         paths = [file.path for file in self.files]
         if self.files[0].format == "Parquet":
-            return pl.scan_parquet(paths, glob=False, hive_partitioning=False, include_file_paths=FILE)
+            return pl.scan_parquet(paths, glob=False, hive_partitioning=False, include_file_paths=PATH_COLUMN)
         if self.files[0].format == "CSV":
-            return pl.scan_csv(paths, infer_schema=False, glob=False, include_file_paths=FILE)
-        return pl.scan_ndjson(paths, schema=self.schema, include_file_paths=FILE)
+            return pl.scan_csv(paths, infer_schema=False, glob=False, include_file_paths=PATH_COLUMN)
+        return pl.scan_ndjson(paths, schema=self.schema, include_file_paths=PATH_COLUMN)
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """The rows of a channel, not read yet, and the files that hold them."""
+    """The rows of a channel, lazily, and the batches of files that they come from."""
 
     rows: pl.LazyFrame
     batches: Sequence[Batch]
 
 
-def find(folder: Path, channel: str, below: Path) -> list[File]:
-    """The files in a folder in any depth, in the order of their names; ``below`` is the channel's own folder."""
+def find_files(folder: Path, channel: str, root: Path) -> list[File]:
+    """Return the files in a folder at any depth, sorted by name.
+
+    Args:
+        folder: where to search.
+        channel: the input that the files belong to.
+        root: the channel's folder, to which the files' names are relative.
+    """
     paths = sorted(path for path in folder.rglob("*") if path.name.endswith(tuple(FORMATS)))
-    return [File(path, channel, path.relative_to(below).as_posix()) for path in paths]
+    return [File(path, channel, path.relative_to(root).as_posix()) for path in paths]
 
 
-def batches(files: Sequence[File], wanted: Mapping[str, bool]) -> list[Batch]:
-    """Files by format and columns: one scan of many files costs less than many scans."""
-    grouped: dict[tuple[object, ...], list[File]] = {}
+def group_files(files: Sequence[File], columns: Mapping[str, bool]) -> list[Batch]:
+    """Group files by format and columns, because one scan of many files is cheaper than many scans.
+
+    Args:
+        files: of one channel.
+        columns: the columns to read; True for a required one.
+
+    Raises:
+        InputError: a file is not of its format.
+    """
+    groups: dict[tuple[object, ...], list[File]] = {}
     schemas: dict[tuple[object, ...], pl.Schema] = {}
     for file in files:
-        schema = file.schema(wanted)
+        schema = file.schema(columns)
         key = (file.format, *schema.items())
-        grouped.setdefault(key, []).append(file)
+        groups.setdefault(key, []).append(file)
         schemas[key] = schema
-    return [Batch(members, schemas[key]) for key, members in grouped.items()]
+    return [Batch(members, schemas[key]) for key, members in groups.items()]
 
 
 @contextmanager
-def broken_files_named(*deliveries: Delivery) -> Iterator[None]:
-    """While rows are read: the engine tells that some file is broken, not always which."""
+def naming_broken_files(*deliveries: Delivery) -> Iterator[None]:
+    """Raise InputError that names the broken file when rows can't be read within the context.
+
+    polars reports that one of many scanned files is broken, but not always which, so each is read again on its own.
+    """
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError):
-        for batch in (batch for delivery in deliveries for batch in delivery.batches):
-            for file in batch.files:
-                try:
-                    Batch([file], batch.schema).scan().select(pl.all().count()).collect(engine="streaming")
-                except (pl.exceptions.PolarsError, OSError) as error:
-                    raise file.broken(error) from error
+    except _ERRORS:
+        for delivery in deliveries:
+            for batch in delivery.batches:
+                _read_files_alone(batch)
         raise
+
+
+def _read_files_alone(batch: Batch) -> None:
+    for file in batch.files:
+        try:
+            Batch([file], batch.schema).scan().select(pl.all().count()).collect(engine="streaming")
+        except _ERRORS as error:
+            raise file.parse_error(error) from error

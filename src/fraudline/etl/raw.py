@@ -1,4 +1,4 @@
-"""Raw transactions as they come: folders by day, foreign column names, loose types."""
+"""Read raw transactions: folders by day, source column names, loose types."""
 
 from __future__ import annotations
 
@@ -10,152 +10,171 @@ import polars as pl
 
 from fraudline.catalog.errors import InputError
 from fraudline.etl import values
-from fraudline.etl.files import FILE, PATTERNS, Batch, Delivery, File, batches, find
+from fraudline.etl.files import PATH_COLUMN, PATTERNS, Batch, Delivery, File, find_files, group_files
 from fraudline.runtime.channels import Channels
 
 REQUIRED = ("transaction_id", "customer_id", "merchant", "amount", "timestamp")
-PLACES = ("latitude", "longitude", "customer_latitude", "customer_longitude")
-OPTIONAL = ("merchant_category", *PLACES)
+COORDINATES = ("latitude", "longitude", "customer_latitude", "customer_longitude")
+OPTIONAL = ("merchant_category", *COORDINATES)
+COLUMNS = (*REQUIRED, *OPTIONAL)
+_TEXTS = ("transaction_id", "customer_id", "merchant", "merchant_category")
 
 
-def read_days(channels: Channels, days: Sequence[date], columns: Mapping[str, str]) -> Delivery:
-    """The raw rows of some days, under our names and types.
+def read_days(channels: Channels, days: Sequence[date], mapping: Mapping[str, str]) -> Delivery:
+    """Read the raw rows of some days, under canonical names and types.
 
     Args:
-        channels: has ``raw``, with one folder a day, whose files may lie in any depth.
-        days: which; those without a folder are passed over.
-        columns: their name of a column, by ours.
+        channels: has ``raw``, with one folder per day, whose files may be at any depth.
+        days: the days to read; those without a folder are skipped.
+        mapping: source columns by canonical column, where the names differ.
 
     Returns:
-        The columns REQUIRED and OPTIONAL (null where absent), ``cents``, ``partition``, the folder's day, and
-        ``unreadable_place``, whether a coordinate is there that is no number.
+        The columns REQUIRED and OPTIONAL (null where absent), ``cents``, ``partition`` (the folder's day), and
+        ``unreadable_coordinates`` (True where a coordinate has a value that is not a number).
 
     Raises:
-        InputError: no day is there, a file is broken, or a column is missing or of a wrong type.
+        InputError: no day has files, a file is broken, or a column is missing or of a wrong type.
     """
-    theirs = names_of(columns)
+    sources = source_columns(mapping)
     folder = channels.folder("raw", only=[day.isoformat() for day in days])
-    files = [file for day in days for file in find(folder / day.isoformat(), "raw", folder)]
+    files = [file for day in days for file in find_files(folder / day.isoformat(), "raw", folder)]
     if not files:
-        raise nothing_from(days, channels)
-    return rows_of(files, theirs)
+        raise no_days_error(days, channels)
+    return read_files(files, sources)
 
 
-def rows_of(files: Sequence[File], theirs: Mapping[str, str]) -> Delivery:
-    """The rows of some files of ``raw``, with the columns that read_days gives.
+def read_files(files: Sequence[File], sources: Mapping[str, str]) -> Delivery:
+    """Read the rows of some files of ``raw``, in the columns of ``read_days``.
 
     Args:
         files: each below the folder of its day.
-        theirs: the names_of all columns.
+        sources: the source column of every canonical column.
 
     Raises:
         InputError: a file is broken, or a column is missing or of a wrong type.
     """
-    found = batches(files, {theirs[name]: name in REQUIRED for name in theirs})
-    return Delivery(pl.concat([_rows(batch, theirs) for batch in found]), found)
+    batches = group_files(files, {source: canonical in REQUIRED for canonical, source in sources.items()})
+    return Delivery(pl.concat([_read_batch(batch, sources) for batch in batches]), batches)
 
 
-def names_of(columns: Mapping[str, str]) -> dict[str, str]:
-    """Their name of every column, by ours.
+def source_columns(mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return the source column of every canonical column.
 
     Raises:
-        InputError: one is named that is none of ours.
+        InputError: the mapping has a name that is not a canonical column.
     """
-    unknown = set(columns) - {*REQUIRED, *OPTIONAL}
+    unknown = set(mapping) - set(COLUMNS)
     if unknown:
         raise InputError(
-            f"--column: no column of ours is called {', '.join(sorted(unknown))}; "
-            f"there are {', '.join((*REQUIRED, *OPTIONAL))}"
+            f"--column: {', '.join(sorted(unknown))} is no canonical column; expected one of {', '.join(COLUMNS)}"
         )
-    return {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
+    return {canonical: mapping.get(canonical, canonical) for canonical in COLUMNS}
 
 
-def nothing_from(days: Sequence[date], channels: Channels) -> InputError:
-    """What to tell where no file of any of the days is there."""
+def no_days_error(days: Sequence[date], channels: Channels) -> InputError:
+    """Return the error for days of which none has files."""
     return InputError(
         f"channel 'raw': no YYYY-MM-DD/ with {PATTERNS} from {days[0]} to {days[-1]} in "
-        f"'{channels.location('raw')}'; check --as-of, or that the day has arrived"
+        f"'{channels.location('raw')}'; check --as-of, and that these days were delivered"
     )
 
 
 def days_before(as_of: date, count: int) -> list[date]:
-    """The days before a day, oldest first."""
+    """Return the ``count`` days before a day, oldest first."""
     return [as_of - timedelta(days=back) for back in range(count, 0, -1)]
 
 
-def read_one(given: Mapping[str, Any]) -> pl.LazyFrame:
-    """One raw transaction, as it comes alone, in the columns of ``read_days``; its day is that of its timestamp.
+def read_one(transaction: Mapping[str, Any]) -> pl.LazyFrame:
+    """Read a single transaction, in the columns of ``read_days``; its partition is the day of its timestamp.
 
     Args:
-        given: its values by our names, texts or numbers as JSON has them.
+        transaction: text, numbers or null by canonical column, as parsed from JSON.
 
     Raises:
         InputError: a column is unknown, missing, or neither text nor a number.
     """
-    known = (*REQUIRED, *OPTIONAL)
-    missing = [name for name in REQUIRED if name not in given]
-    if missing or not set(given) <= set(known):
+    missing = [name for name in REQUIRED if name not in transaction]
+    if missing or not set(transaction) <= set(COLUMNS):
         raise InputError(
-            f"the transaction has {', '.join(given)}; expected {', '.join(REQUIRED)}, and maybe {', '.join(OPTIONAL)}"
+            f"the transaction has {', '.join(transaction)}; expected {', '.join(REQUIRED)}, "
+            f"and optionally {', '.join(OPTIONAL)}"
         )
-    wrong = [name for name, value in given.items() if type(value) not in (str, int, float, type(None))]
+    wrong = [name for name, value in transaction.items() if type(value) not in (str, int, float, type(None))]
     if wrong:
         raise InputError(f"the transaction's {', '.join(wrong)} must be text or a number")
-    # As text a number keeps the digits that were sent.
-    texts = {name: [None if value is None else str(value)] for name, value in given.items()}
-    columns = _columns(dict.fromkeys(given, pl.String()), {name: name for name in known}, is_text=True)
+    # As text, a number keeps the digits that were sent.
+    texts = {name: [None if value is None else str(value)] for name, value in transaction.items()}
+    columns = _canonical(dict.fromkeys(transaction, pl.String()), source_columns({}), is_text=True)
     day = pl.col("timestamp").dt.date().alias("partition")
-    return pl.LazyFrame(texts, schema=dict.fromkeys(given, pl.String)).select(columns).with_columns(day)
+    return pl.LazyFrame(texts, schema=dict.fromkeys(transaction, pl.String)).select(columns).with_columns(day)
 
 
-def _rows(batch: Batch, theirs: Mapping[str, str]) -> pl.LazyFrame:
-    types = {name: dtype for name in theirs if (dtype := _type(name, theirs[name], batch))}
+def _read_batch(batch: Batch, sources: Mapping[str, str]) -> pl.LazyFrame:
+    types = {}
+    for canonical, source in sources.items():
+        dtype = _column_type(canonical, source, batch)
+        if dtype is not None:
+            types[canonical] = dtype
     first = batch.files[0]
-    day = pl.col(FILE).str.slice(len(str(first.path)) - len(first.name), len("YYYY-MM-DD"))
-    columns = _columns(types, theirs, is_text=batch.is_text)
+    # A file's name starts with the folder of its day, and all paths have the same root before it.
+    day = pl.col(PATH_COLUMN).str.slice(len(str(first.path)) - len(first.name), len("YYYY-MM-DD"))
+    columns = _canonical(types, sources, is_text=batch.is_text)
     return batch.scan().select(*columns, day.str.to_date("%Y-%m-%d").alias("partition"))
 
 
-def _columns(types: Mapping[str, pl.DataType], theirs: Mapping[str, str], *, is_text: bool) -> list[pl.Expr]:
-    """Raw columns under our names and types; ``types`` has those that are there."""
-    places = {name: values.number(pl.col(theirs[name]), types[name]) for name in PLACES if name in types}
-    unreadable = [pl.col(theirs[name]).is_not_null() & place.is_null() for name, place in places.items()]
-    amount, at = pl.col(theirs["amount"]), pl.col(theirs["timestamp"])
-    texts = ("transaction_id", "customer_id", "merchant", "merchant_category")
+def _canonical(types: Mapping[str, pl.DataType], sources: Mapping[str, str], *, is_text: bool) -> list[pl.Expr]:
+    """Return the raw columns under canonical names and types.
+
+    Args:
+        types: the source type of each canonical column that the source has.
+        sources: the source column of every canonical column.
+        is_text: True where all source values are text.
+    """
+    present = {name: pl.col(sources[name]) for name in types}
+    coordinates = {name: values.number(present[name], types[name]) for name in COORDINATES if name in types}
+    unreadable = [present[name].is_not_null() & coordinate.is_null() for name, coordinate in coordinates.items()]
+    # Only text can fail to parse; a number of Parquet is always one.
+    any_unreadable = pl.any_horizontal(unreadable) if is_text and unreadable else pl.lit(False)
     return [
-        *((pl.col(theirs[name]) if name in types else pl.lit(None)).cast(pl.String).alias(name) for name in texts),
-        values.number(amount, types["amount"]).alias("amount"),
-        values.cents(amount, types["amount"]).alias("cents"),
-        values.instant(at, types["timestamp"]).alias("timestamp"),
-        *(places.get(name, pl.lit(None, pl.Float64)).alias(name) for name in PLACES),
-        # A number of Parquet is one; only text may be none.
-        (pl.any_horizontal(unreadable) if is_text and unreadable else pl.lit(False)).alias("unreadable_place"),
+        *(present.get(name, pl.lit(None)).cast(pl.String).alias(name) for name in _TEXTS),
+        values.number(present["amount"], types["amount"]).alias("amount"),
+        values.cents(present["amount"], types["amount"]).alias("cents"),
+        values.instant(present["timestamp"], types["timestamp"]).alias("timestamp"),
+        *(coordinates.get(name, pl.lit(None, pl.Float64)).alias(name) for name in COORDINATES),
+        any_unreadable.alias("unreadable_coordinates"),
     ]
 
 
-def _type(name: str, theirs: str, batch: Batch) -> pl.DataType | None:
-    """The type in which a column comes; None where an optional one does not."""
-    dtype, where = batch.schema.get(theirs), batch.files[0].where
-    if dtype == pl.Null and name in OPTIONAL:
-        return None  # as some writers leave a column without any value
-    if dtype is None:
-        if name in REQUIRED:
-            raise InputError(
-                f"{where} has no column '{theirs}'; it has {', '.join(batch.schema)}; "
-                f"map the one that is meant with --column {name}=…"
-            )
+def _column_type(canonical: str, source: str, batch: Batch) -> pl.DataType | None:
+    """Return the source type of a column, None where an optional one is absent.
+
+    Raises:
+        InputError: a required column is missing, or a column is of a wrong type.
+    """
+    dtype, where = batch.schema.get(source), batch.files[0].where
+    if dtype is None and canonical in REQUIRED:
+        raise InputError(
+            f"{where} has no column '{source}'; it has {', '.join(batch.schema)}; "
+            f"map the column that holds it with --column {canonical}=…"
+        )
+    # Some writers give a column without any value the type Null.
+    if dtype is None or (dtype == pl.Null and canonical in OPTIONAL):
         return None
     if batch.is_text:
         return dtype
-    if name == "timestamp":
-        if not isinstance(dtype, pl.Datetime):
-            raise InputError(f"{where}: column '{theirs}' must be a timestamp, got {dtype}; write it as one")
-        return dtype
-    number = name in ("amount", *PLACES)
-    if dtype.base_type() not in (values.NUMBERS if number else values.IDENTIFIERS):
-        expected = "a number" if number else "text"
+    allowed, expected = _allowed_types(canonical)
+    if dtype.base_type() not in allowed:
         raise InputError(
-            f"{where}: column '{theirs}' must be {expected}, got {dtype}; "
-            f"write it so, or map another with --column {name}=…"
+            f"{where}: column '{source}' must be {expected}, got {dtype}; "
+            f"write it as {expected}, or map another column with --column {canonical}=…"
         )
     return dtype
+
+
+def _allowed_types(canonical: str) -> tuple[tuple[Any, ...], str]:
+    """Return the types that a source column may have, and what errors call them."""
+    if canonical == "timestamp":
+        return (pl.Datetime,), "a timestamp"
+    if canonical in ("amount", *COORDINATES):
+        return values.NUMBERS, "a number"
+    return values.IDENTIFIERS, "text"

@@ -1,4 +1,4 @@
-"""What both extractions leave of broken rows: the rows with their reasons, and the counts."""
+"""Write and count rejected rows, for both extractions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fraudline.runtime.channels import Channels
 
 
 def sink_rejected(channels: Channels, rows: pl.LazyFrame, channel: str, part: int = 0) -> pl.LazyFrame:
-    """Will write some broken rows into ``rejected`` (schema REJECTED) once collected."""
-    known = rows.collect_schema()
-    columns = {name: pl.col(name) if name in known else pl.lit(None) for name in REJECTED}
+    """Return a lazy write of broken rows into ``rejected`` (schema REJECTED); collect it to run it."""
+    names = rows.collect_schema()
+    columns = {name: pl.col(name) if name in names else pl.lit(None) for name in REJECTED}
     columns["channel"] = pl.lit(channel)
     table = rows.select(column.cast(REJECTED[name]).alias(name) for name, column in columns.items())
     path = channels.output("rejected") / f"{channel}-{part}.parquet"
@@ -23,35 +23,46 @@ def sink_rejected(channels: Channels, rows: pl.LazyFrame, channel: str, part: in
 
 
 class Rejected(NamedTuple):
-    """A channel's broken rows: how many by reason, of which a row may have several, and their share of all rows."""
+    """The rejected rows of a channel.
+
+    Attributes:
+        reasons: counts by reason; one row may have several.
+        share: the share of the channel's rows that was rejected.
+    """
 
     reasons: dict[str, int]
     share: float
 
 
 def count_rejected(channels: Channels, channel: str, rows: int, max_rejected: float) -> Rejected:
-    """What was written of a channel's broken rows.
+    """Count the rejected rows that were written for a channel.
+
+    Args:
+        channels: of the stage that wrote them.
+        channel: the input that they came from.
+        rows: how many rows the input has.
+        max_rejected: the largest share of rows that may be rejected.
 
     Raises:
-        InputError: they are too large a share of the channel's ``rows``.
+        InputError: a larger share was rejected.
     """
     written = pl.scan_parquet(channels.output("rejected") / f"{channel}-*.parquet").select("reasons").collect()
     counts = written.get_column("reasons").explode(empty_as_null=False).value_counts()
-    return tolerated(channel, dict(counts.iter_rows()), written.height, rows, max_rejected)
+    return check_rejected(channel, dict(counts.iter_rows()), written.height, rows, max_rejected)
 
 
-def tolerated(channel: str, counts: Mapping[str, int], broken: int, rows: int, max_rejected: float) -> Rejected:
-    """The counts by reason, in their order, where so many broken rows of a channel's are few enough.
+def check_rejected(channel: str, counts: Mapping[str, int], broken: int, rows: int, max_rejected: float) -> Rejected:
+    """Return the counts by reason, sorted by reason, and the share of rejected rows.
 
     Raises:
-        InputError: they are too large a share.
+        InputError: the share is larger than ``max_rejected``.
     """
     reasons = dict(sorted(counts.items()))
     if broken > max_rejected * rows:
         listed = ", ".join(f"{name} {count}" for name, count in reasons.items())
         raise InputError(
             f"channel '{channel}': {broken} of {rows} rows are broken ({listed}), more than the "
-            f"{max_rejected:.1%} allowed; mend the delivery: with --max-rejected 1 a run succeeds and leaves each "
-            "of them in 'rejected'"
+            f"{max_rejected:.1%} allowed; fix the delivery; to see the broken rows: with --max-rejected 1 a run "
+            "succeeds and writes each of them to 'rejected'"
         )
     return Rejected(reasons, broken / max(rows, 1))

@@ -1,4 +1,4 @@
-"""What makes a row unusable: the rules as data, for transactions and for labels."""
+"""The rules that reject rows, as data: one table for transactions and one for labels."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ from dataclasses import dataclass
 
 import polars as pl
 
-# Keeps the windows' sums of squares, in cents, below 2^63: 92,000 such rows a card in a window.
+# Keeps a window's sum of squares, in cents, below 2^63 for up to 92,000 such rows of one card.
 MAX_AMOUNT = 100_000.00
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A row is broken where the condition is true: SQL that polars and Spark read alike."""
+    """A reason to reject a row.
+
+    Attributes:
+        name: the value in the column ``reasons``.
+        broken: the condition, in SQL that polars and Spark evaluate alike.
+        description: completes "a row is broken where …" in docs/data.md.
+    """
 
     name: str
     broken: str
-    says: str
+    description: str
 
 
 def _missing(column: str) -> str:
     return f"{column} IS NULL OR {column} = ''"
 
 
-_FINITE = "ABS(amount) <= 1.7976931348623157e308"  # which NaN, larger than any number here and there, is not
+# Both engines order NaN above every number, so the comparison excludes NaN and the infinities.
+_FINITE = "ABS(amount) <= 1.7976931348623157e308"
 
 RAW_RULES = (
     Rule("no-transaction-id", _missing("transaction_id"), "`transaction_id` is missing or empty"),
@@ -34,12 +41,12 @@ RAW_RULES = (
     Rule("negative-amount", f"{_FINITE} AND amount < 0", "`amount` is below zero"),
     Rule("huge-amount", f"{_FINITE} AND amount > {MAX_AMOUNT}", f"`amount` is above {MAX_AMOUNT:,.2f}"),
     Rule("no-timestamp", "timestamp IS NULL", "`timestamp` is missing or not a timestamp"),
-    Rule("other-day", "CAST(timestamp AS DATE) <> partition", "`timestamp` lies outside the UTC day of its folder"),
-    Rule("unreadable-place", "unreadable_place", "a coordinate is there and is not a number"),
+    Rule("other-day", "CAST(timestamp AS DATE) <> partition", "`timestamp` is not on the UTC day of its folder"),
+    Rule("unreadable-place", "unreadable_coordinates", "a coordinate has a value that is not a number"),
     Rule(
         "contradicting-id",
         "contradicting",
-        "one `transaction_id` stands for different rows: nobody can say which is true, so all are rejected",
+        "rows with the same `transaction_id` differ; all are rejected, because none is known to be the true one",
     ),
 )
 
@@ -47,16 +54,16 @@ LABEL_RULES = (
     Rule("no-transaction-id", _missing("transaction_id"), "`transaction_id` is missing or empty"),
     Rule("no-label", "is_fraud IS NULL", "`is_fraud` is missing or not a number"),
     Rule("label-not-0-or-1", "is_fraud NOT IN (0, 1)", "`is_fraud` is neither 0 nor 1"),
-    Rule("unreadable-labeled-at", "unreadable_labeled_at", "`labeled_at` is there and is not a timestamp"),
+    Rule("unreadable-labeled-at", "unreadable_labeled_at", "`labeled_at` has a value that is not a timestamp"),
 )
 
 
 def is_broken(rules: Sequence[Rule]) -> pl.Expr:
-    """Whether a row breaks any rule; never null."""
+    """Return True where a row breaks any rule; never null."""
     return pl.any_horizontal(pl.sql_expr(rule.broken).fill_null(value=False) for rule in rules)
 
 
 def reasons(rules: Sequence[Rule]) -> pl.Expr:
-    """The names of all rules that a row breaks, as the list column ``reasons``."""
-    named = [pl.when(pl.sql_expr(rule.broken)).then(pl.lit(rule.name)) for rule in rules]
-    return pl.concat_list(named).list.drop_nulls().alias("reasons")
+    """Return the names of all rules that a row breaks, as the list column ``reasons``."""
+    names = [pl.when(pl.sql_expr(rule.broken)).then(pl.lit(rule.name)) for rule in rules]
+    return pl.concat_list(names).list.drop_nulls().alias("reasons")

@@ -1,6 +1,6 @@
-"""CSV and JSON lines on Spark: the image's own reader turns each file into Parquet, on whichever machine is free.
+"""Read CSV and JSON lines on Spark: an executor converts each file to Parquet with the etl image's own reader.
 
-Spark's readers have other ideas of a quote, a number, a zone, and of what is wrong with one line or with the file.
+Spark's readers treat quotes, numbers, time zones and broken lines differently, so they are not used.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 
 from fraudline.catalog.errors import InputError
-from fraudline.etl.files import Delivery, File, broken_files_named
+from fraudline.etl.files import Delivery, File, naming_broken_files
 from fraudline.runtime import s3
 
 
-class Text(NamedTuple):
-    """A file of text, below the folder or prefix of its channel."""
+class TextFile(NamedTuple):
+    """A file of text; ``name`` is its path below ``root``, the folder or prefix of its channel."""
 
     channel: str
     root: str
@@ -27,48 +27,49 @@ class Text(NamedTuple):
 
 
 def read(
-    spark: SparkSession, files: Sequence[Text], rows_of: Callable[[Sequence[File]], Delivery], passing: str
+    spark: SparkSession, files: Sequence[TextFile], read_files: Callable[[Sequence[File]], Delivery], shared: str
 ) -> list[DataFrame]:
-    """The rows that the image reads in some files, as one table; none where there are no files.
+    """Read some files as one table; return no table where there are no files.
 
     Args:
-        spark: whose machines read them, each a file at a time.
+        spark: its executors read one file at a time each.
         files: of one channel.
-        rows_of: the image's reader of that channel.
-        passing: a folder or prefix for their Parquet, which all machines reach.
+        read_files: the etl image's reader of that channel.
+        shared: an empty folder or prefix for Parquet, which all executors reach.
 
     Raises:
-        InputError: one can't be parsed, or lacks a column.
+        InputError: a file can't be parsed, or lacks a column.
     """
     if not files:
         return []
     numbered = spark.sparkContext.parallelize(list(enumerate(files)), len(files))
-    faults = numbered.map(partial(_pass_on, rows_of=rows_of, passing=passing)).collect()
+    faults = numbered.map(partial(_convert, read_files=read_files, shared=shared)).collect()
     for fault in filter(None, faults):
         raise InputError(fault)
-    return [spark.read.parquet(passing)]
+    return [spark.read.parquet(shared)]
 
 
-def _pass_on(numbered: tuple[int, Text], rows_of: Callable[[Sequence[File]], Delivery], passing: str) -> str:
-    """Write a file's rows into ``passing``; what is wrong with it, or nothing.
+def _convert(numbered: tuple[int, TextFile], read_files: Callable[[Sequence[File]], Delivery], shared: str) -> str:
+    """Write a file's rows into ``shared`` as Parquet.
 
-    What is wrong is no error to Spark, which would try again.
+    Returns:
+        The error message of a broken file, or an empty string. Spark would retry a task that raises.
     """
     number, text = numbered
     with TemporaryDirectory(prefix="fraudline-") as scratch:
-        folder, target = Path(text.root), Path(passing)
+        folder, target = Path(text.root), Path(shared)
         if s3.is_uri(text.root):
-            folder = Path(scratch, "read")
+            folder = Path(scratch, "input")
             s3.download(f"{text.root}/{text.name}", folder / text.name)
-        if s3.is_uri(passing):
-            target = Path(scratch, "written")
+        if s3.is_uri(shared):
+            target = Path(scratch, "output")
         target.mkdir(parents=True, exist_ok=True)
         try:
-            delivery = rows_of([File(folder / text.name, text.channel, text.name)])
-            with broken_files_named(delivery):
+            delivery = read_files([File(folder / text.name, text.channel, text.name)])
+            with naming_broken_files(delivery):
                 delivery.rows.sink_parquet(target / f"{number:05}.parquet")
         except InputError as error:
             return str(error)
-        if s3.is_uri(passing):
-            s3.upload(target, passing, str)
+        if s3.is_uri(shared):
+            s3.upload(target, shared, str)
     return ""

@@ -1,6 +1,6 @@
-"""Values as they come, turned into ours: identifiers, exact cents, numbers, instants.
+"""Parse source values into canonical ones: identifiers, exact cents, numbers, instants.
 
-A value that comes as text and can't be read becomes null; a rule then sets its row aside.
+Text that can't be parsed becomes null; a rule then rejects its row.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ _ZONE = r"([Zz]|[+-]\d\d(:?\d\d)?)$"
 
 
 def cents(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Amounts as whole cents; what is no whole number of them goes to the nearest, a half to the even one.
+    """Return amounts as whole cents, rounded half to even.
 
-    Text and decimals never become floating point. A float holds the amount that its digits say, so that its
-    hundredfold, rounded, is exact up to 10^13.
+    Text and decimals never become floating point. A float is the double nearest to the decimal amount that was
+    written, so a hundred times it, rounded, is exact up to 10^13.
+
+    Args:
+        column: amounts in whole units.
+        dtype: the column's type.
     """
     if isinstance(dtype, pl.String | pl.Decimal):
         text = column.str.strip_chars() if isinstance(dtype, pl.String) else column
@@ -30,13 +34,13 @@ def cents(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Numbers as Float64."""
+    """Return numbers as Float64."""
     text = column.str.strip_chars() if isinstance(dtype, pl.String) else column
     return text.cast(pl.Float64, strict=False)
 
 
 def instant(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Timestamps of any unit, or ISO 8601 text, in UTC and microseconds; one without a zone is UTC already."""
+    """Return timestamps of any unit, or ISO 8601 text, in UTC and microseconds; one without a zone is in UTC."""
     if isinstance(dtype, pl.Datetime):
         utc = column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")
         return utc.dt.cast_time_unit("us")
@@ -46,7 +50,7 @@ def instant(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def flag(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Whole numbers or booleans, also as text (0, 1.0, true), as Int64."""
+    """Return whole numbers or booleans, also as text (0, 1.0, true), as Int64."""
     if not isinstance(dtype, pl.String):
         return column.cast(pl.Int64)
     text = column.str.strip_chars().str.to_lowercase().str.replace(r"\.0*$", "")

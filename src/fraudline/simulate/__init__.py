@@ -30,7 +30,7 @@ import polars as pl
 
 from fraudline.catalog.errors import InputError
 from fraudline.simulate.arrays import Rows, Stream
-from fraudline.simulate.behaviour import Trips, genuine, priced
+from fraudline.simulate.behavior import Trips, genuine, priced
 from fraudline.simulate.fraud import KINDS, LONGEST, Underworld
 from fraudline.simulate.population import CATEGORIES, Population, populate
 from fraudline.simulate.tables import Names, labels
