@@ -118,7 +118,8 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "wrong type": (
         amounts_as_text,
-        rf"channel 'raw': {DAY}/transactions.parquet: column 'amount' must be a number, got String; write it as a number,",
+        rf"channel 'raw': {DAY}/transactions.parquet: column 'amount' must be a number, got String; "
+        "write it as a number,",
     ),
     "truncated": (truncated, rf"channel 'raw': {DAY}/transactions.parquet is not readable Parquet \(.*\); deliver it"),
     "too many broken": (
