@@ -1,4 +1,4 @@
-"""Write the generated documents: image READMEs, features, outputs, state machines, and the monthly cost."""
+"""Write the generated documents: image READMEs, features, outputs, settings, state machines, and the monthly cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fraudline.catalog.stages import IMAGES, STAGES
 from fraudline.entrypoints import opt_ml
 from fraudline.entrypoints.metrics import DIMENSION, NAMESPACE
 from fraudline.orchestration.step_functions.state_machines import state_machines
-from tools import cost, outputs_page
+from tools import cost, outputs_page, settings_page
 from tools.markdown import table
 
 STATE_MACHINES = Path("glue", "state_machines")
@@ -37,6 +37,7 @@ def documents(repository: Path) -> dict[Path, str]:
     pages |= {STATE_MACHINES / f"{name}.asl.json": _json(content) for name, content in state_machines().items()}
     pages[Path("docs", "features.md")] = _features(json.loads((repository / ABLATION).read_text()))
     pages[Path("docs", "outputs.md")] = outputs_page.page()
+    pages[Path("docs", "settings.md")] = settings_page.page()
     pages[Path("docs", "cost.md")] = cost.page()
     return pages
 
