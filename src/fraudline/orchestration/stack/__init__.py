@@ -1,0 +1,1 @@
+"""The CloudFormation stack: its template, derived from the catalog, and its deployment."""

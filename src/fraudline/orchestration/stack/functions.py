@@ -1,0 +1,99 @@
+"""Lambda functions: the stages of a day, and what serves single transactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fraudline.catalog.plan import plan
+from fraudline.catalog.stage import Image
+from fraudline.catalog.stages import PUBLISH_HISTORY
+from fraudline.orchestration.stack.intrinsics import NOTHING, Resource, Resources, Value, attribute, choose, ref, sub
+from fraudline.orchestration.stack.parameters import KEY
+
+_HISTORY = sub("dynamodb://${HistoryTable}")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Memory and storage in MiB, and the longest run in seconds."""
+
+    memory: int
+    storage: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of one transaction, with the variables that it reads from its environment."""
+
+    name: str
+    image: Image
+    environment: dict[str, Value] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Return its name in logical ids."""
+        return self.name.title().replace("-", "")
+
+
+# All functions of a day have to end within the 300 seconds of an EXPRESS execution.
+_SIZES = {
+    "etl": Size(6144, 4096, 240),
+    "feature-extraction": Size(4096, 4096, 240),
+    "fraud-scoring": Size(4096, 2048, 240),
+    "filter-high-risk": Size(2048, 1024, 240),
+    "alert-and-store": Size(3072, 2048, 240),
+    "publish-history": Size(4096, 1024, 270),
+}
+_REALTIME_SIZE = Size(2048, 512, 10)
+REALTIME = (
+    Function(
+        "realtime-features",
+        "features",
+        {"FRAUDLINE_HISTORY": _HISTORY, "FRAUDLINE_LABEL_DELAY_DAYS": ref("LabelDelayDays")},
+    ),
+    Function(
+        "realtime-score",
+        "score",
+        {
+            "FRAUDLINE_CHAMPION": sub("s3://${ResultsBucket}/champion/"),
+            "FRAUDLINE_THRESHOLD": ref("Threshold"),
+            "FRAUDLINE_TOPIC": ref("AlertsTopic"),
+        },
+    ),
+    Function("realtime-history", "features", {"FRAUDLINE_HISTORY": _HISTORY}),
+)
+
+
+def functions() -> Resources:
+    """Return every function."""
+    stages = [*(job.stage for job in plan("daily")), PUBLISH_HISTORY]
+    return {
+        **{f"{it.step}Function": _function(it.name, it.step, it.image, {}, _SIZES[it.name]) for it in stages},
+        **{
+            f"{it.title}Function": _function(it.name, it.title, it.image, it.environment, _REALTIME_SIZE)
+            for it in REALTIME
+        },
+    }
+
+
+def _function(name: str, title: str, image: Image, environment: dict[str, Value], size: Size) -> Resource:
+    network = {"SubnetIds": ref("SubnetIds"), "SecurityGroupIds": ref("SecurityGroupIds")}
+    return {
+        "Type": "AWS::Lambda::Function",
+        "Properties": {
+            "FunctionName": sub(f"${{Name}}-{name}"),
+            "PackageType": "Image",
+            "Code": {"ImageUri": ref(f"{image.title()}Image")},
+            "ImageConfig": {"Command": ["lambda", name]},
+            **({"Environment": {"Variables": environment}} if environment else {}),
+            "Role": attribute(f"{title}Role"),
+            "MemorySize": size.memory,
+            "EphemeralStorage": {"Size": size.storage},
+            "Timeout": size.seconds,
+            "TracingConfig": {"Mode": "Active"},
+            "LoggingConfig": {"LogGroup": ref("FunctionsLogs")},
+            "KmsKeyArn": KEY,
+            "VpcConfig": choose("InVpc", network, NOTHING),
+        },
+    }

@@ -1,0 +1,182 @@
+"""One role for each stage, which reads and writes the stage's channels and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from fraudline.catalog.plan import JobPlan, Location, plan
+from fraudline.catalog.stages import PUBLISH_HISTORY
+from fraudline.orchestration.stack.intrinsics import Noted, Resource, Resources, Value, arn, attribute, ref, sub
+from fraudline.orchestration.stack.policies import Statement, network_policies, pass_roles, role, statement
+
+# These stages run on AWS Glue.
+GLUE_STAGES = {"data-extraction": "DataExtractJob", "feature-engineering": "FeatureEngJob"}
+# What each service's jobs share.
+_MANAGED = {"glue": "GluePolicy", "sagemaker": "JobPolicy", "lambda": "FunctionPolicy"}
+_BUCKETS = {"data": "DataBucket", "root": "ResultsBucket"}
+_WRITE = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+_ENDPOINT = arn("sagemaker", "endpoint/${EndpointName}")
+
+# What stages call besides S3.
+_CALLS: dict[str, list[Statement]] = {
+    "deploy-model": [
+        statement(
+            "Deploy",
+            [
+                "sagemaker:CreateEndpoint",
+                "sagemaker:CreateEndpointConfig",
+                "sagemaker:CreateModel",
+                "sagemaker:DeleteEndpoint",
+                "sagemaker:DescribeEndpoint",
+                "sagemaker:DescribeEndpointConfig",
+                "sagemaker:DescribeModel",
+                "sagemaker:InvokeEndpoint",  # the smoke test
+                "sagemaker:UpdateEndpoint",
+            ],
+            [_ENDPOINT, arn("sagemaker", "endpoint-config/fraudline-*"), arn("sagemaker", "model/fraudline-*")],
+        ),
+        pass_roles("Serve", attribute("ServingRole")),
+    ],
+    "fraud-scoring": [statement("Score", "sagemaker:InvokeEndpoint", _ENDPOINT)],
+    "alert-and-store": [
+        statement(
+            "Store",
+            ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PutItem"],
+            attribute("ScoresTable"),
+        ),
+        statement("Alert", "sns:Publish", ref("AlertsTopic")),
+        # By its name: the state machine of a day refers to both.
+        statement("OpenCases", "states:StartExecution", arn("states", "stateMachine:${Name}-investigation")),
+    ],
+}
+
+
+def roles() -> Resources:
+    """Return the roles of stages and of what serves, and how they join the network."""
+    jobs = [job for workflow in ("training", "daily") for job in plan(workflow)]
+    realtime = _realtime_roles()
+    network = {
+        "Job": [*(_name(job) for job in jobs if _joins_as_job(job)), "ServingRole"],
+        "Function": [*(_name(job) for job in jobs if "lambda" in services(job)), *realtime],
+        "Glue": [_name(job) for job in jobs if "glue" in services(job)],
+    }
+    return {
+        **{_name(job): _stage_role(job) for job in jobs},
+        **realtime,
+        **network_policies(network),
+        "ServingRole": role(["sagemaker"], "serve", _reads("root", ["models/*"], "Models"), ["JobPolicy"]),
+        "PipelineRole": Noted(
+            "SageMaker Pipelines run every job of a pipeline as one role: pipeline.py upsert --role.", _pipeline_role()
+        ),
+    }
+
+
+def services(job: JobPlan) -> list[str]:
+    """Return which AWS services run a stage in this stack."""
+    if job.stage.name in GLUE_STAGES:
+        return ["glue"]
+    return ["lambda", "sagemaker"] if job.workflow == "daily" else ["sagemaker"]
+
+
+def _name(job: JobPlan) -> str:
+    return f"{job.stage.step}Role"
+
+
+def _stage_role(job: JobPlan) -> Resource:
+    managed = [_MANAGED[service] for service in reversed(services(job))]
+    return role(services(job), job.stage.name, _statements(job), managed)
+
+
+def _joins_as_job(job: JobPlan) -> bool:
+    """Return True for Processing jobs: Training runs without a network."""
+    return "sagemaker" in services(job) and job.stage.platform != "training"
+
+
+def _statements(job: JobPlan) -> list[Statement]:
+    outputs = [*job.explicit_outputs.values(), job.outputs["summary"]]
+    deliveries = _patterns(location for location in job.inputs.values() if location.base == "data")
+    written = _patterns(outputs)  # to write is also to read
+    read = _patterns(location for location in job.inputs.values() if location.base == "root")
+    only_read = [pattern for pattern in read if pattern not in written]
+    return [
+        *(_reads("data", deliveries, "Deliveries") if deliveries else []),
+        *([statement("Read", "s3:GetObject", _objects("root", only_read))] if only_read else []),
+        statement("Write", _WRITE, _objects("root", written)),
+        _lists("List", "root", sorted({*read, *written})),
+        *_CALLS.get(job.stage.name, []),
+    ]
+
+
+def _patterns(locations: Iterable[Location]) -> list[str]:
+    """Return prefixes of any day as patterns of IAM."""
+    return sorted({_pattern(location.template) for location in locations})
+
+
+def _pattern(template: str) -> str:
+    # A stage also looks at histories of earlier days, to say which one is missing.
+    if template.startswith("history/"):
+        return "history/*"
+    return re.sub(r"\{\w+\}", "*", template) + "*"
+
+
+def _objects(base: str, patterns: list[str]) -> Value:
+    return [sub(f"${{{_BUCKETS[base]}.Arn}}/{pattern}") for pattern in patterns]
+
+
+def _lists(sid: str, base: str, patterns: list[str]) -> Statement:
+    return statement(sid, "s3:ListBucket", attribute(_BUCKETS[base]), {"StringLike": {"s3:prefix": patterns}})
+
+
+def _reads(base: str, patterns: list[str], what: str = "") -> list[Statement]:
+    return [statement(f"Read{what}", "s3:GetObject", _objects(base, patterns)), _lists(f"List{what}", base, patterns)]
+
+
+def _realtime_roles() -> Resources:
+    """Return the roles of functions that no workflow has: each serves single transactions."""
+    history = attribute("HistoryTable")
+    statements = {
+        PUBLISH_HISTORY.step: [
+            *_reads("root", ["history/*"]),
+            statement("Load", ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem"], history),
+        ],
+        "RealtimeFeatures": [statement("ReadHistory", "dynamodb:BatchGetItem", history)],
+        "RealtimeScore": [
+            *_reads("root", ["champion/*"], "Champion"),
+            statement("Alert", "sns:Publish", ref("AlertsTopic")),
+        ],
+        "RealtimeHistory": [statement("AppendToHistory", ["dynamodb:BatchGetItem", "dynamodb:PutItem"], history)],
+    }
+    names = {PUBLISH_HISTORY.step: PUBLISH_HISTORY.name}
+    return {
+        f"{name}Role": role(["lambda"], names.get(name, name), allowed, ["FunctionPolicy"])
+        for name, allowed in statements.items()
+    }
+
+
+def _pipeline_role() -> Value:
+    data, results = ([attribute(bucket), sub(f"${{{bucket}.Arn}}/*")] for bucket in _BUCKETS.values())
+    own_name = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${AWS::StackName}-PipelineRole-*"
+    statements = [
+        statement("ReadDeliveries", ["s3:GetObject", "s3:ListBucket"], data),
+        statement("Write", sorted([*_WRITE, "s3:ListBucket"]), results),
+        statement(
+            "RunJobs",
+            [
+                "sagemaker:AddTags",
+                "sagemaker:CreateModelPackage",
+                "sagemaker:CreateModelPackageGroup",
+                "sagemaker:CreateProcessingJob",
+                "sagemaker:CreateTrainingJob",
+                "sagemaker:DescribeModelPackage",
+                "sagemaker:DescribeModelPackageGroup",
+                "sagemaker:DescribeProcessingJob",
+                "sagemaker:DescribeTrainingJob",
+                "sagemaker:StopProcessingJob",
+                "sagemaker:StopTrainingJob",
+            ],
+            arn("sagemaker", "*"),
+        ),
+        pass_roles("AsItself", sub(own_name)),
+    ]
+    return {**role(["sagemaker"], "pipelines", statements, ["JobPolicy"]), "Condition": "Pipelines"}
