@@ -1,4 +1,4 @@
-"""Write the generated documents: image READMEs, features, outputs, settings, state machines, and the monthly cost."""
+"""Write the generated documents: image READMEs, state machines, stack, features, outputs, settings, and cost."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from fraudline.catalog.stage import REQUIRED, SUMMARY, SUMMARY_FILE, Channel, Pa
 from fraudline.catalog.stages import IMAGES, STAGES
 from fraudline.entrypoints import opt_ml
 from fraudline.entrypoints.metrics import DIMENSION, NAMESPACE
+from fraudline.orchestration.stack import yaml_writer
+from fraudline.orchestration.stack.foundation import foundation
+from fraudline.orchestration.stack.template import template
 from fraudline.orchestration.step_functions.state_machines import state_machines
 from tools import cost, outputs_page, settings_page
 from tools.markdown import table
 
 STATE_MACHINES = Path("glue", "state_machines")
+DEFINITION = ".asl.json"
 ABLATION = Path("docs", "ablation.json")  # measured by benchmarks/ablation.py
 # Values of required parameters in the commands of the READMEs.
 SAMPLE_VALUES = {"as_of": "2026-02-01", "table": "dynamodb://fraud-history"}
@@ -34,7 +38,11 @@ def documents(repository: Path) -> dict[Path, str]:
         Texts by path relative to the repository.
     """
     pages = {Path("containers", image, "README.md"): _image(image) for image in IMAGES}
-    pages |= {STATE_MACHINES / f"{name}.asl.json": _json(content) for name, content in state_machines().items()}
+    definitions = {name: _json(content) for name, content in state_machines().items()}
+    pages |= {STATE_MACHINES / f"{name}{DEFINITION}": text for name, text in definitions.items()}
+    stack = template(_definitions(repository) | definitions)
+    pages[Path("glue", "stack.yaml")] = yaml_writer.write(stack)
+    pages[Path("glue", "foundation.yaml")] = yaml_writer.write(foundation())
     pages[Path("docs", "features.md")] = _features(json.loads((repository / ABLATION).read_text()))
     pages[Path("docs", "outputs.md")] = outputs_page.page()
     pages[Path("docs", "settings.md")] = settings_page.page()
@@ -47,6 +55,12 @@ def write(repository: Path) -> None:
     for path, text in documents(repository).items():
         (repository / path).parent.mkdir(parents=True, exist_ok=True)
         (repository / path).write_text(text)
+
+
+def _definitions(repository: Path) -> dict[str, str]:
+    """Return the definitions in the repository by name; those that are generated are among them, as last written."""
+    paths = sorted((repository / STATE_MACHINES).glob(f"*{DEFINITION}"))
+    return {path.name.removesuffix(DEFINITION): path.read_text() for path in paths}
 
 
 def _json(content: Any) -> str:

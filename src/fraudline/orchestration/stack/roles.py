@@ -9,9 +9,10 @@ from fraudline.catalog.plan import JobPlan, Location, plan
 from fraudline.catalog.stages import PUBLISH_HISTORY
 from fraudline.orchestration.stack.intrinsics import Noted, Resource, Resources, Value, arn, attribute, ref, sub
 from fraudline.orchestration.stack.policies import Statement, network_policies, pass_roles, role, statement
+from fraudline.orchestration.step_functions.jobs import GLUE_JOBS, runs_on_glue
 
-# These stages run on AWS Glue.
-GLUE_STAGES = {"data-extraction": "DataExtractJob", "feature-engineering": "FeatureEngJob"}
+# The logical ids of Glue jobs by stage, as the definitions' placeholders name them.
+GLUE_STAGES = {stage: placeholder.strip("${}") for stage, placeholder in GLUE_JOBS.items()}
 # What each service's jobs share.
 _MANAGED = {"glue": "GluePolicy", "sagemaker": "JobPolicy", "lambda": "FunctionPolicy"}
 _BUCKETS = {"data": "DataBucket", "root": "ResultsBucket"}
@@ -74,7 +75,7 @@ def roles() -> Resources:
 
 def services(job: JobPlan) -> list[str]:
     """Return which AWS services run a stage in this stack."""
-    if job.stage.name in GLUE_STAGES:
+    if runs_on_glue(job):
         return ["glue"]
     return ["lambda", "sagemaker"] if job.workflow == "daily" else ["sagemaker"]
 

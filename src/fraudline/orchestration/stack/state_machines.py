@@ -23,7 +23,7 @@ from fraudline.orchestration.stack.intrinsics import (
     ref,
     sub,
 )
-from fraudline.orchestration.stack.parameters import KEY, KNOWN
+from fraudline.orchestration.stack.parameters import KEY, KNOWN, PER_EXECUTION
 from fraudline.orchestration.stack.policies import (
     OF_THIS_ACCOUNT,
     Statement,
@@ -34,6 +34,7 @@ from fraudline.orchestration.stack.policies import (
     statement,
 )
 from fraudline.orchestration.stack.roles import GLUE_STAGES, roles
+from fraudline.orchestration.step_functions.jobs import runs_on_glue
 
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 # Names of jobs begin with these, whatever their stage.
@@ -161,9 +162,9 @@ def _values() -> dict[str, Value]:
     names = ("AnswerSeconds", "CasesTable", "CasesTopic", "DataBucket", "EscalationSeconds", "EscalationTopic",
              "OperationsTopic", "ProcessingInstance", "RealtimeDeadLetters", "TrainingInstance")  # fmt: skip
     return {
-        **{title(name): KNOWN.get(name, ref(title(name))) for name in settings()},
+        **{title(name): KNOWN.get(name, ref(title(name))) for name in settings() if name not in PER_EXECUTION},
         **{name: ref(name) for name in (*names, *GLUE_STAGES.values(), *(f"{it.title()}Image" for it in IMAGES))},
-        **{name: attribute(name) for name in (*roles(), *functions())},
+        **{name: attribute(name) for name in (*roles(), *functions()) if name.endswith(("Role", "Function"))},
         **{f"{title(name)}Pipeline": workflow.pipeline for name, workflow in WORKFLOWS.items()},
         "Data": sub("s3://${DataBucket}"),
         "Root": sub("s3://${ResultsBucket}"),
@@ -190,8 +191,8 @@ def _network() -> Value:
 
 def _run_jobs(workflow: str) -> list[Statement]:
     """Allow to run a workflow's jobs, on AWS Glue and on SageMaker."""
-    glue = [GLUE_STAGES[job.stage.name] for job in plan(workflow) if job.stage.name in GLUE_STAGES]
-    jobs = [job for job in plan(workflow) if job.stage.name not in GLUE_STAGES]
+    glue = [GLUE_STAGES[job.stage.name] for job in plan(workflow) if runs_on_glue(job)]
+    jobs = [job for job in plan(workflow) if not runs_on_glue(job)]
     kinds = sorted({_kind(job) for job in jobs}, reverse=True)
     verbs = [f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop") for kind in sorted(kinds)]
     rules = [arn("events", f"rule/StepFunctionsGetEventsForSageMaker{kind}JobsRule") for kind in kinds]
