@@ -1,4 +1,4 @@
-"""The laws of the made-up transactions: others build on their layout, their bits and their rates."""
+"""Simulated transactions: their layout, bytes and rates, on which other tests and benchmarks rely."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from fraudline.catalog.errors import InputError
 from fraudline.simulate import FRAUD_KINDS, Simulation, simulate
 
-START, DAYS = date(2025, 2, 20), 60  # over the end of a February, into April
+START, DAYS = date(2025, 2, 20), 60  # includes the end of February
 SMALL = {"customers": 300, "merchants": 150}
 
 INSTANT = pl.Datetime("us", "UTC")
@@ -64,24 +64,24 @@ def raw_file(folder: Path, day: date) -> Path:
     return folder / "raw" / day.isoformat() / "transactions.parquet"
 
 
-def contents(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_folder_holds_a_file_per_day_and_one_of_labels_and_nothing_else(simulation, folder):
-    """Anything beside them, such as the kind of fraud, would be read as input or tempt somebody to."""
-    days = {str(raw_file(folder, START + timedelta(days=n)).relative_to(folder)) for n in range(DAYS)}
-    assert set(contents(folder)) == days | {"labeled/fraud_labels.parquet"}
+def test_folder_holds_one_file_per_day_and_the_labels(simulation, folder):
+    """Anything else, such as the kind of fraud, might be read as input by mistake."""
+    days = {f"raw/{START + timedelta(days=number)}/transactions.parquet" for number in range(DAYS)}
+    assert set(read_files(folder)) == days | {"labeled/fraud_labels.parquet"}
     assert not [path for path in folder.iterdir() if path.name not in ("raw", "labeled")]
 
 
-def test_the_columns_are_those_of_the_pipelines_input(transactions, labels):
+def test_columns_are_those_of_the_pipelines_input(transactions, labels):
     assert transactions.drop("partition").schema == TRANSACTIONS
     assert labels.schema == LABELS
     assert sum(transactions.null_count().row(0)) + sum(labels.null_count().row(0)) == 0
 
 
-def test_the_counts_are_those_of_the_files(simulation, transactions, labels):
+def test_counts_match_the_files(simulation, transactions, labels):
     assert simulation.days == DAYS
     assert simulation.transactions == transactions.height == labels.height
     assert sum(simulation.frauds.values()) == labels["is_fraud"].sum()
@@ -89,13 +89,13 @@ def test_the_counts_are_those_of_the_files(simulation, transactions, labels):
 
 
 def test_equal_arguments_give_equal_bytes(tmp_path):
-    """A golden file or a benchmark must mean the same tomorrow."""
+    """Golden files and benchmarks must stay comparable."""
     first, second = tmp_path / "first", tmp_path / "second"
     assert simulate(first, start=START, days=12, **SMALL) == simulate(second, start=START, days=12, **SMALL)
-    assert contents(first) == contents(second)
+    assert read_files(first) == read_files(second)
 
 
-def test_another_seed_gives_another_world(tmp_path):
+def test_another_seed_gives_another_population(tmp_path):
     for seed in (1, 2):
         simulate(tmp_path / str(seed), start=START, days=1, seed=seed, **SMALL)
     first, second = (pl.read_parquet(raw_file(tmp_path / str(seed), START)) for seed in (1, 2))
@@ -103,18 +103,18 @@ def test_another_seed_gives_another_world(tmp_path):
 
 
 @pytest.mark.parametrize("days", [1, 25])
-def test_the_first_days_of_a_longer_run_are_those_of_a_shorter_one(days, tmp_path, folder, simulation, labels):
-    """So a demonstration can go on for another day without a new history."""
+def test_longer_run_begins_with_the_shorter_one(days, tmp_path, folder, simulation, labels):
+    """A demonstration can then continue for another day with the same history."""
     shorter = simulate(tmp_path, start=START, days=days, **SMALL)
     for number in range(days):
         day = START + timedelta(days=number)
         assert raw_file(tmp_path, day).read_bytes() == raw_file(folder, day).read_bytes()
-    known = pl.read_parquet(tmp_path / "labeled" / "fraud_labels.parquet")
-    assert_frame_equal(known, labels.head(shorter.transactions))
+    shorter_labels = pl.read_parquet(tmp_path / "labeled" / "fraud_labels.parquet")
+    assert_frame_equal(shorter_labels, labels.head(shorter.transactions))
 
 
-def test_ids_are_unique_and_in_order_of_time(transactions, labels):
-    """Across the whole run, because labels are joined by them."""
+def test_ids_are_unique_and_sorted_by_time(transactions, labels):
+    """Unique across the whole run, because labels are joined by id."""
     assert transactions["transaction_id"].is_unique().all()
     assert transactions["transaction_id"].is_sorted()
     assert transactions["timestamp"].is_sorted()
@@ -122,30 +122,32 @@ def test_ids_are_unique_and_in_order_of_time(transactions, labels):
 
 
 def test_timestamps_are_whole_seconds_of_their_folders_day(transactions):
-    """The pipeline rejects a row that lies under another day."""
+    """The pipeline rejects a row in another day's folder."""
     assert (transactions["timestamp"].dt.date() == transactions["partition"]).all()
     assert (transactions["timestamp"].dt.truncate("1s") == transactions["timestamp"]).all()
 
 
-def test_amounts_are_positive_and_exactly_the_nearest_number_to_their_cents(transactions):
-    """The pipeline counts in integer cents, and none may be lost on the way."""
+def test_amounts_are_positive_and_exact_cents(transactions):
+    """The pipeline converts amounts to integer cents, and no cent may be lost."""
     amounts = transactions["amount"].to_list()
     assert min(amounts) >= 0.01
     assert all(round(amount, 2) == amount for amount in amounts)
 
 
-def test_cash_machines_give_whole_notes_to_thieves_too(labeled):
-    """Otherwise odd cents would give a fraud away."""
+def test_cash_amounts_are_multiples_of_ten_for_frauds_too(labeled):
+    """Otherwise, odd cents would give a fraud away."""
     cash = labeled.filter(pl.col("merchant_category") == "cash")
     assert cash["is_fraud"].sum() > 0
     assert (cash["amount"] % 10 == 0).all()
 
 
-def test_a_customer_has_one_home_and_a_merchant_one_place_and_category(transactions):
+def test_customers_and_merchants_never_move(transactions):
     homes = transactions.group_by("customer_id").agg(pl.struct("customer_latitude", "customer_longitude").n_unique())
-    places = transactions.group_by("merchant").agg(pl.struct("latitude", "longitude", "merchant_category").n_unique())
+    merchants = transactions.group_by("merchant").agg(
+        pl.struct("latitude", "longitude", "merchant_category").n_unique()
+    )
     assert set(homes["customer_latitude"]) == {1}
-    assert set(places["latitude"]) == {1}
+    assert set(merchants["latitude"]) == {1}
 
 
 def test_every_kind_of_fraud_occurs(simulation):
@@ -155,16 +157,16 @@ def test_every_kind_of_fraud_occurs(simulation):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_about_one_transaction_in_a_hundred_is_fraud_from_the_first_week_on(seed, tmp_path):
-    """Campaigns are under way when a run begins: a quiet start would teach a model that fraud is new."""
+def test_one_percent_is_fraud_from_the_first_week_on(seed, tmp_path):
+    """Campaigns are running on the first day; otherwise, a model would learn that fraud is recent."""
     whole = simulate(tmp_path / "whole", start=START, days=60, customers=600, merchants=300, seed=seed)
     week = simulate(tmp_path / "week", start=START, days=7, customers=3000, merchants=1000, seed=seed)
     assert 0.008 <= whole.fraud_rate <= 0.012
     assert 0.006 <= week.fraud_rate <= 0.014
 
 
-def test_a_label_becomes_known_only_after_its_transaction(labeled):
-    """Reports take hours to weeks; silence counts as genuine after 7 days, so in time for a 7 day delay."""
+def test_labels_become_known_after_their_transactions(labeled):
+    """Reports take hours to weeks; other transactions count as genuine after 7 days, the default label delay."""
     delay = labeled.select("is_fraud", delay=pl.col("labeled_at") - pl.col("timestamp"))
     genuine = delay.filter(is_fraud=0)["delay"]
     fraud = delay.filter(is_fraud=1)["delay"]
@@ -174,7 +176,7 @@ def test_a_label_becomes_known_only_after_its_transaction(labeled):
 
 
 def test_no_amount_gives_fraud_away(labeled):
-    """A threshold that catches half the frauds by amount would leave nothing to learn."""
+    """If a threshold on the amount caught half of the frauds, a model would have little to learn."""
     by_size = labeled.sort("amount", descending=True)
     frauds = by_size["is_fraud"].cum_sum()
     half = (frauds < frauds[-1] / 2).sum()
@@ -196,22 +198,22 @@ def test_customers_mostly_sleep_at_night(labeled):
         ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )
-def test_a_wrong_argument_is_named_and_nothing_is_written(wrong, text, tmp_path):
+def test_invalid_argument_is_named_and_nothing_written(wrong, text, tmp_path):
     with pytest.raises(InputError, match=text):
         simulate(tmp_path / "new", **{"start": START, "days": 1, **wrong})
     assert not (tmp_path / "new").exists()
 
 
-def test_two_worlds_are_never_mixed(folder, simulation):
-    """Their ids would collide, and a label would belong to two transactions."""
-    before = contents(folder)
+def test_existing_data_is_never_mixed_with_new(folder, simulation):
+    """Ids would collide, and a label would belong to two transactions."""
+    original = read_files(folder)
     with pytest.raises(InputError, match="already holds 'raw'"):
         simulate(folder, start=START, days=1, **SMALL)
-    assert contents(folder) == before
+    assert read_files(folder) == original
 
 
-def test_the_smallest_world_works(tmp_path):
-    """A day without transactions is a table without rows, and not a missing one."""
+def test_smallest_population_works(tmp_path):
+    """A day without transactions is a table without rows, not a missing file."""
     simulation = simulate(tmp_path, start=START, days=20, customers=1, merchants=28)
     files = sorted(tmp_path.glob("raw/*/*.parquet"))
     heights = [pl.read_parquet(file).height for file in files]
@@ -221,8 +223,8 @@ def test_the_smallest_world_works(tmp_path):
     assert all(pl.read_parquet_schema(file) == TRANSACTIONS for file in files)
 
 
-def peak(folder: Path, days: int) -> int:
-    """Peak memory of a process that makes so many days up, in MB."""
+def peak_memory(folder: Path, days: int) -> int:
+    """Return the peak memory of a process that simulates so many days, in MB."""
     script = (
         "import resource, sys; from pathlib import Path; from datetime import date\n"
         "from fraudline.simulate import simulate\n"
@@ -233,5 +235,5 @@ def peak(folder: Path, days: int) -> int:
 
 
 def test_memory_does_not_grow_with_the_days(tmp_path: Path):
-    """Ten million rows must fit where a hundred thousand do: each day is written before the next is made."""
-    assert peak(tmp_path / "long", 80) < 1.3 * peak(tmp_path / "short", 10)
+    """Each day is written before the next is simulated, so memory does not limit the number of days."""
+    assert peak_memory(tmp_path / "long", 80) < 1.3 * peak_memory(tmp_path / "short", 10)

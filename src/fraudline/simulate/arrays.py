@@ -1,4 +1,4 @@
-"""The arrays that a simulated day is made of, and where its random numbers come from."""
+"""The arrays that represent a simulated day, and the random streams that fill them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-DAY_SECONDS = 86_400
-
 
 class Stream(IntEnum):
-    """What random numbers are for; each has its own stream, so that one never shifts another."""
+    """The uses of random numbers; each has its own stream, so that a change of one leaves the others alone."""
 
     POPULATION = 0
     TRIPS = 1
@@ -26,16 +24,20 @@ class Stream(IntEnum):
     LABELS = 5
 
     def generator(self, seed: int, day: int = 0) -> Generator:
-        """Return the generator of one day; it depends on nothing that happened on another day."""
+        """Return the generator of one day, independent of all other days."""
         return np.random.default_rng([seed, self.value, day])
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Transactions of one day, as arrays of one length.
+    """Transactions of one day, as arrays of equal length.
 
-    ``customer`` and ``merchant`` are positions in the population, ``second`` counts from midnight UTC,
-    ``kind`` is 0 for a genuine transaction and otherwise 1 + the position of the kind of fraud.
+    Attributes:
+        customer: index into the population's customers.
+        merchant: index into the population's merchants.
+        cents: the amount.
+        second: seconds since midnight UTC.
+        kind: 0 for a genuine transaction, otherwise 1 + the index of the kind of fraud.
     """
 
     customer: Ints
@@ -47,17 +49,17 @@ class Rows:
     def __len__(self) -> int:
         return len(self.customer)
 
-    def take(self, where: Ints | NDArray[np.bool_]) -> Rows:
-        """Return the rows at these positions, or where a mask is true."""
-        return Rows(*(column[where] for column in self._columns()))
+    def take(self, selection: Ints | NDArray[np.bool_]) -> Rows:
+        """Return the rows at these indices, or where a mask is True."""
+        return Rows(*(column[selection] for column in self._columns()))
 
-    def joined(self, other: Rows) -> Rows:
-        """Return these rows and then the other ones."""
+    def concat(self, other: Rows) -> Rows:
+        """Return these rows followed by the other ones."""
         pairs = zip(self._columns(), other._columns(), strict=True)
         return Rows(*(np.concatenate(pair) for pair in pairs))
 
-    def in_time_order(self) -> Rows:
-        """Return the rows by second; rows of one second keep their order."""
+    def sorted_by_time(self) -> Rows:
+        """Return the rows by second; rows of the same second keep their order."""
         return self.take(np.argsort(self.second, kind="stable"))
 
     def _columns(self) -> tuple[Ints, ...]:
@@ -65,5 +67,5 @@ class Rows:
 
 
 def to_cents(amount: Floats | Ints, step: Ints | int = 1) -> Ints:
-    """Round amounts in cents to whole steps of cents, at least one step."""
+    """Round amounts in cents to multiples of a step, which is in cents, too; the result is at least one step."""
     return (np.maximum(np.rint(amount / step), 1) * step).astype(np.int64)

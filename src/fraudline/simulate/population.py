@@ -1,4 +1,4 @@
-"""Who pays and who is paid: made-up cities, merchants and customers, drawn once per simulation."""
+"""Draw the population: cities, merchants and customers, once per simulation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from fraudline.simulate.arrays import Floats, Ints, Stream
 
 
 class Category(NamedTuple):
-    """What a kind of shop sells: its share of visits, the usual price, and what a thief makes of it."""
+    """A merchant category.
+
+    Attributes:
+        name: the value of ``merchant_category``.
+        share: of all visits; the shares are scaled to a sum of 1.
+        median: median price in cents.
+        spread: standard deviation of the logarithm of the price.
+        step: prices are multiples of this, in cents.
+        resale: how attractive it is to a thief, from 0 to 1.
+        remote: bought from home, so that distance does not matter.
+    """
 
     name: str
-    share: float  # of all visits; the table's sum is scaled to 1
-    median: float  # cents
-    spread: float  # standard deviation of the logarithm of the price
-    step: int  # prices are whole multiples of this, in cents
-    resale: float  # how much a thief likes it, from 0 to 1
-    remote: bool = False  # bought from home, so that distance does not matter
+    share: float
+    median: float
+    spread: float
+    step: int
+    resale: float
+    remote: bool = False
 
 
 CATEGORIES = (
@@ -46,39 +56,40 @@ STEP = np.array([c.step for c in CATEGORIES], dtype=np.int64)
 RESALE = np.array([c.resale for c in CATEGORIES])
 REMOTE = np.array([c.remote for c in CATEGORIES])
 
-# Open sea, so that no made-up home is anybody's: degrees, the south-western corner and the extent.
+# A rectangle in the open sea, in degrees, so that no simulated home is a real one.
 SOUTH, WEST, HEIGHT, WIDTH = 40.0, -32.0, 5.0, 8.0
 KM_PER_DEGREE = 111.2
 CITY_COUNT = 24
-CITY_RADIUS = 7.0  # km, standard deviation of a place around its city's centre
-REACH = 12.0  # km over which a shop loses all but 1/e of its customers
+CITY_RADIUS = 7.0  # km, standard deviation of the distance from the city's center, north and east
+REACH = 12.0  # km after which 1/e of a merchant's customers are left
 
 USUAL_COUNT = 16  # merchants that a customer returns to
-USUAL_SHARE = 0.82  # of a customer's visits at home that go there
-RARE_COUNT = 3  # categories that a customer hardly ever pays for
-VISITS_PER_DAY = 2.05  # the mean over customers
+USUAL_SHARE = 0.82  # share of a customer's visits at home that go to them
+RARE_COUNT = 3  # categories that a customer hardly ever buys
+VISITS_PER_DAY = 2.05  # mean over customers
 
 
 class Picker:
-    """Draws merchants by weight, for many groups (cities, or categories) at once."""
+    """A weighted draw of merchants, for many groups (cities or categories) at once."""
 
     def __init__(self, weights: Floats) -> None:
-        """Take weights of shape (groups, merchants); each group has a positive sum."""
+        """Take weights of shape (groups, merchants), whose sum is positive in each group."""
+        # The cumulative weights of group g, scaled to [g, g + 1], so that one binary search draws for all groups.
         groups, self._merchants = weights.shape
         cumulative = np.cumsum(weights, axis=1)
         cumulative /= cumulative[:, -1:]
         self._edges = (cumulative + np.arange(groups)[:, None]).ravel()
 
     def draw(self, group: Ints, rng: Generator) -> Ints:
-        """Return one merchant for each element of group."""
-        found = np.searchsorted(self._edges, group + rng.random(len(group)), side="right")
-        merchant: Ints = np.minimum(found - group * self._merchants, self._merchants - 1)
+        """Return the index of one merchant for each element of ``group``."""
+        positions = np.searchsorted(self._edges, group + rng.random(len(group)), side="right")
+        merchant: Ints = np.minimum(positions - group * self._merchants, self._merchants - 1)
         return merchant
 
 
 @dataclass(frozen=True)
-class Places:
-    """Points on the map, in degrees, each with the city it belongs to."""
+class Coordinates:
+    """Points on the map, one element each, in degrees; ``city`` is the index of the city that each belongs to."""
 
     city: Ints
     latitude: Floats
@@ -87,108 +98,135 @@ class Places:
 
 @dataclass(frozen=True)
 class Merchants:
-    """Merchants, one element each."""
+    """Merchants, one element each.
 
-    places: Places
+    Attributes:
+        coordinates: where they are.
+        category: index of the category.
+        popularity: weight in draws, with a heavy tail.
+        price: factor on the category's prices.
+    """
+
+    coordinates: Coordinates
     category: Ints
-    popularity: Floats  # a weight with a heavy tail
-    price: Floats  # factor on the category's prices
+    popularity: Floats
+    price: Floats
 
 
 @dataclass(frozen=True)
 class Customers:
-    """Customers, one element (or row) each."""
+    """Customers, one element or row each.
 
-    homes: Places
-    rate: Floats  # visits per day
-    scale: Floats  # factor on all prices
-    hour: Floats  # of the day, around which visits gather
-    usual: Ints  # (customers, USUAL_COUNT), merchants
-    usual_edges: Floats  # (customers, USUAL_COUNT), cumulative shares of visits
-    rare: Ints  # (customers, RARE_COUNT), categories
-    typical: Floats  # cents, the middle of what a visit costs
+    Attributes:
+        homes: where they live.
+        rate: expected visits per day.
+        scale: factor on all prices.
+        hour: mean hour of the day of their visits.
+        usual: usual merchants, of shape (customers, USUAL_COUNT).
+        usual_edges: cumulative shares of visits to them, of the same shape.
+        rare: rarest categories, of shape (customers, RARE_COUNT).
+        typical: typical cost of a visit in cents, the geometric mean over categories.
+    """
+
+    homes: Coordinates
+    rate: Floats
+    scale: Floats
+    hour: Floats
+    usual: Ints
+    usual_edges: Floats
+    rare: Ints
+    typical: Floats
 
 
 @dataclass(frozen=True)
 class Population:
-    """All that stays the same from day to day."""
+    """Everything that stays the same from day to day.
+
+    Attributes:
+        customers: who pays.
+        merchants: who is paid.
+        volume: expected visits per day, by merchant.
+        nearby: draws merchants by city, as its people visit them.
+        resale: draws merchants by city, as thieves do.
+        anywhere: draws merchants by category, in any city.
+    """
 
     customers: Customers
     merchants: Merchants
-    volume: Floats  # expected visits per day, by merchant
-    nearby: Picker  # by city: where its people go
-    resale: Picker  # by city: where a thief goes
-    anywhere: Picker  # by category, wherever it is
+    volume: Floats
+    nearby: Picker
+    resale: Picker
+    anywhere: Picker
 
 
 def populate(seed: int, customers: int, merchants: int) -> Population:
-    """Draw the population; the same arguments always give the same one."""
+    """Draw a population; equal arguments give equal populations."""
     rng = Stream.POPULATION.generator(seed)
-    cities = _cities(rng)
-    shops = _merchants(rng, cities, merchants)
+    cities = _draw_cities(rng)
+    shops = _draw_merchants(rng, cities, merchants)
     visits = _visits(cities, shops)
     nearby = Picker(visits)
-    people = _customers(rng, cities, customers, shops, nearby)
+    people = _draw_customers(rng, cities, customers, shops, nearby)
     by_category = np.where(shops.category == np.arange(len(CATEGORIES))[:, None], shops.popularity, 0.0)
     return Population(
         customers=people,
         merchants=shops,
-        volume=_volume(people, visits),
+        volume=_expected_volume(people, visits),
         nearby=nearby,
         resale=Picker(visits * RESALE[shops.category]),
         anywhere=Picker(by_category),
     )
 
 
-def _cities(rng: Generator) -> Places:
-    return Places(
+def _draw_cities(rng: Generator) -> Coordinates:
+    return Coordinates(
         city=np.arange(CITY_COUNT),
         latitude=SOUTH + HEIGHT * rng.random(CITY_COUNT),
         longitude=WEST + WIDTH * rng.random(CITY_COUNT),
     )
 
 
-def _places(rng: Generator, cities: Places, count: int) -> Places:
-    """Scatter points around the cities, of which the n-th is 1/n as large as the first."""
+def _scatter(rng: Generator, cities: Coordinates, count: int) -> Coordinates:
+    """Return points around the cities; the n-th city gets 1/n as many as the first."""
     size = 1 / (1 + cities.city)
     city = rng.choice(CITY_COUNT, count, p=size / size.sum())
     north, east = rng.normal(0, CITY_RADIUS / KM_PER_DEGREE, (2, count))
     latitude = cities.latitude[city] + north
-    longitude = cities.longitude[city] + east / _narrowing(latitude)
-    return Places(city, np.round(latitude, 4), np.round(longitude, 4))
+    longitude = cities.longitude[city] + east / _longitude_scale(latitude)
+    return Coordinates(city, np.round(latitude, 4), np.round(longitude, 4))
 
 
-def _narrowing(latitude: Floats) -> Floats:
-    """How much shorter a degree of longitude is than one of latitude."""
+def _longitude_scale(latitude: Floats) -> Floats:
+    """Return the length of a degree of longitude, relative to one of latitude."""
     return np.cos(np.radians(latitude))
 
 
-def _merchants(rng: Generator, cities: Places, count: int) -> Merchants:
+def _draw_merchants(rng: Generator, cities: Coordinates, count: int) -> Merchants:
     share = np.sqrt(SHARE)
     category = rng.choice(len(CATEGORIES), count, p=share / share.sum())
-    category[: len(CATEGORIES)] = np.arange(len(CATEGORIES))  # none is left without a merchant
+    category[: len(CATEGORIES)] = np.arange(len(CATEGORIES))  # every category gets a merchant
     return Merchants(
-        places=_places(rng, cities, count),
+        coordinates=_scatter(rng, cities, count),
         category=category,
         popularity=1 + rng.pareto(1.3, count),
         price=rng.lognormal(0, 0.25, count),
     )
 
 
-def _visits(cities: Places, merchants: Merchants) -> Floats:
-    """Return the share of each merchant in the visits of each city's people: (cities, merchants)."""
-    there = merchants.places
-    north = cities.latitude[:, None] - there.latitude
-    east = (cities.longitude[:, None] - there.longitude) * _narrowing(there.latitude)
+def _visits(cities: Coordinates, merchants: Merchants) -> Floats:
+    """Return the share of each merchant in the visits of each city's people, of shape (cities, merchants)."""
+    shops = merchants.coordinates
+    north = cities.latitude[:, None] - shops.latitude
+    east = (cities.longitude[:, None] - shops.longitude) * _longitude_scale(shops.latitude)
     distance = KM_PER_DEGREE * np.hypot(north, east)
-    drawn = np.where(REMOTE[merchants.category], 1.0, np.exp(-distance / REACH) + 1e-6) * merchants.popularity
-    of_category = drawn @ (merchants.category[:, None] == np.arange(len(CATEGORIES)))
-    visits: Floats = drawn * (SHARE / of_category)[:, merchants.category]
+    weight = np.where(REMOTE[merchants.category], 1.0, np.exp(-distance / REACH) + 1e-6) * merchants.popularity
+    of_category = weight @ (merchants.category[:, None] == np.arange(len(CATEGORIES)))
+    visits: Floats = weight * (SHARE / of_category)[:, merchants.category]
     return visits
 
 
-def _customers(rng: Generator, cities: Places, count: int, merchants: Merchants, nearby: Picker) -> Customers:
-    homes = _places(rng, cities, count)
+def _draw_customers(rng: Generator, cities: Coordinates, count: int, merchants: Merchants, nearby: Picker) -> Customers:
+    homes = _scatter(rng, cities, count)
     taste = rng.gamma(1.5, 1 / 1.5, (count, len(CATEGORIES)))
     usual = nearby.draw(np.repeat(homes.city, USUAL_COUNT), rng).reshape(count, USUAL_COUNT)
     weight = np.take_along_axis(taste, merchants.category[usual], axis=1) * rng.gamma(0.8, 1.0, usual.shape)
@@ -207,7 +245,7 @@ def _customers(rng: Generator, cities: Places, count: int, merchants: Merchants,
     )
 
 
-def _volume(customers: Customers, visits: Floats) -> Floats:
+def _expected_volume(customers: Customers, visits: Floats) -> Floats:
     share = np.diff(customers.usual_edges, axis=1, prepend=0.0) * customers.rate[:, None]
     usual = np.bincount(customers.usual.ravel(), share.ravel(), minlength=visits.shape[1])
     of_city = np.bincount(customers.homes.city, customers.rate, minlength=CITY_COUNT)

@@ -1,14 +1,15 @@
-"""A simulated day as tables: transactions, and when the truth about each of them became known."""
+"""Write a simulated day as tables: transactions, and their labels with the time at which each became known."""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date
 
 import numpy as np
 import polars as pl
 from numpy.random import Generator
 
-from fraudline.simulate.arrays import DAY_SECONDS, Ints, Rows
+from fraudline.catalog.days import DAY, HOUR, midnight
+from fraudline.simulate.arrays import Ints, Rows
 from fraudline.simulate.population import CATEGORIES, Population
 
 COLUMNS = (
@@ -24,18 +25,19 @@ COLUMNS = (
     "customer_longitude",
 )
 
-SECOND = 1_000_000  # microseconds
-SETTLED = 7 * DAY_SECONDS  # seconds after which a transaction that nobody disputed counts as genuine
-REPORT_MEDIAN, REPORT_SPREAD = 3.0 * DAY_SECONDS, 0.9  # seconds, and the deviation of the logarithm
-REPORT_FIRST, REPORT_LAST = 2 * 3_600, 25 * DAY_SECONDS  # seconds
+MICROSECONDS = 1_000_000  # in a second
+GENUINE_DELAY = 7 * DAY  # seconds after which an undisputed transaction is labeled genuine
+# The log-normal delay of fraud reports: median in seconds, standard deviation of its logarithm, limits in seconds.
+REPORT_MEDIAN, REPORT_SPREAD = 3.0 * DAY, 0.9
+REPORT_MIN, REPORT_MAX = 2 * HOUR, 25 * DAY
 
 
-class Names:
-    """The names of a population as polars columns, so that a day only has to gather them."""
+class PopulationTables:
+    """A population as polars tables, built once, so that each day only selects rows from them."""
 
     def __init__(self, population: Population) -> None:
-        """Name each customer and merchant by its number."""
-        homes, there = population.customers.homes, population.merchants.places
+        """Build the tables; an id is the number of its customer or merchant."""
+        homes, shops = population.customers.homes, population.merchants.coordinates
         categories = pl.Series([category.name for category in CATEGORIES])
         self._customers = pl.DataFrame(
             {
@@ -46,15 +48,15 @@ class Names:
         )
         self._merchants = pl.DataFrame(
             {
-                "merchant": _numbered("m", 0, len(there.city), 6),
+                "merchant": _numbered("m", 0, len(shops.city), 6),
                 "merchant_category": categories.gather(population.merchants.category),
-                "latitude": there.latitude,
-                "longitude": there.longitude,
+                "latitude": shops.latitude,
+                "longitude": shops.longitude,
             }
         )
 
     def transactions(self, rows: Rows, first: int, day: date) -> pl.DataFrame:
-        """Return a day's transactions, numbered from first."""
+        """Return a day's transactions, with ids numbered from ``first``."""
         return pl.concat(
             [
                 pl.DataFrame(
@@ -71,22 +73,22 @@ class Names:
         ).select(COLUMNS)
 
 
-def labels(rows: Rows, first: int, day: date, rng: Generator) -> pl.DataFrame:
-    """Return a day's labels: frauds when they were reported, the others when they count as settled."""
+def label_table(rows: Rows, first: int, day: date, rng: Generator) -> pl.DataFrame:
+    """Return a day's labels, of frauds when they are reported, of other transactions after GENUINE_DELAY."""
     is_fraud = rows.kind > 0
-    reported = np.exp(np.log(REPORT_MEDIAN) + REPORT_SPREAD * rng.standard_normal(len(rows)))
-    reported = np.clip(reported, REPORT_FIRST, REPORT_LAST).astype(np.int64)
+    delay = np.exp(np.log(REPORT_MEDIAN) + REPORT_SPREAD * rng.standard_normal(len(rows)))
+    report_delay = np.clip(delay, REPORT_MIN, REPORT_MAX).astype(np.int64)
     return pl.DataFrame(
         {
             "transaction_id": transaction_ids(first, len(rows)),
             "is_fraud": is_fraud.astype(np.int8),
-            "labeled_at": _instants(day, rows.second + np.where(is_fraud, reported, SETTLED)),
+            "labeled_at": _instants(day, rows.second + np.where(is_fraud, report_delay, GENUINE_DELAY)),
         }
     )
 
 
 def transaction_ids(first: int, count: int) -> pl.Series:
-    """Return ids that sort as their numbers do."""
+    """Return ids that sort like their numbers."""
     return _numbered("t", first, count, 10)
 
 
@@ -96,5 +98,5 @@ def _numbered(letter: str, first: int, count: int, digits: int) -> pl.Series:
 
 
 def _instants(day: date, second: Ints) -> pl.Series:
-    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    return pl.Series((midnight + second) * SECOND).cast(pl.Datetime("us", "UTC"))
+    start = int(midnight(day).timestamp())
+    return pl.Series((start + second) * MICROSECONDS).cast(pl.Datetime("us", "UTC"))
