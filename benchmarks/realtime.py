@@ -123,7 +123,7 @@ def _stored(root: Path) -> dict[str, str]:
     """What the functions read, put where they look for it; their environment."""
     boto3.client("s3").create_bucket(Bucket="results")
     s3.upload(root / "champion", "s3://results/champion/", str)
-    table = tables.make("history")
+    table = tables.create("history")
     history = f"history={root}/history/{contract()}/before={DAY}"
     command = [sys.executable, "-m", "fraudline", "publish-history", "--as-of", str(DAY), "--table", table]
     subprocess.run([*command, "--input", history], check=True, stdout=subprocess.DEVNULL)

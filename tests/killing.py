@@ -1,4 +1,4 @@
-"""A process that is killed between two calls of AWS: what was asked is done, and nothing is asked from then on."""
+"""Simulate a process that is killed between two AWS calls: the calls before take effect, and none follows."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from botocore.client import BaseClient
 
 
 class Killed(BaseException):
-    """Not to be caught by what handles errors."""
+    """A BaseException, so that no error handler catches it."""
 
 
 @contextmanager
 def killed_after(calls: int) -> Iterator[list[str]]:
-    """Let so many calls be answered; whoever makes one more is dead. Gives the operations that were asked."""
-    original, asked = BaseClient._make_api_call, []
+    """Answer this many AWS calls, then raise Killed; yields the operations that were called."""
+    original = BaseClient._make_api_call
+    operations: list[str] = []
 
     def call(self: BaseClient, operation: str, request: dict[str, Any]) -> Any:
-        if len(asked) >= calls:
+        if len(operations) >= calls:
             raise Killed
-        asked.append(operation)
+        operations.append(operation)
         return original(self, operation, request)
 
     with patch.object(BaseClient, "_make_api_call", call):
-        yield asked
+        yield operations

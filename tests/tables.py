@@ -1,4 +1,4 @@
-"""DynamoDB tables as the stack makes them."""
+"""DynamoDB tables with the key that the stack gives them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import boto3
 from fraudline.runtime import dynamodb
 
 
-def make(name: str) -> str:
-    """A table with the text key ``key``; its place."""
+def create(name: str) -> str:
+    """Create a table with the text key ``key`` and return its URI."""
     boto3.client("dynamodb").create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],

@@ -49,7 +49,7 @@ def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     realtime._loaded.cache_clear()
     boto3.client("s3").create_bucket(Bucket="results")
     s3.upload(line / "champion", "s3://results/champion/", str)
-    table = tables.make("history")
+    table = tables.create("history")
     history = line / f"history/{contract()}/before={DAY}"
     run_stage("publish-history", {"history": history}, {}, as_of=DAY, table=table)
     topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]

@@ -39,7 +39,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def table(aws: None, request: pytest.FixtureRequest) -> str:
-    return tables.make(f"history-{abs(hash(request.node.name))}")
+    return tables.create(f"history-{abs(hash(request.node.name))}")
 
 
 def history(line: Path, day: date) -> Path:

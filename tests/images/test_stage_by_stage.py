@@ -44,5 +44,5 @@ def test_the_commands_of_the_document_end_in_alerts_and_a_report(tmp_path: Path,
     assert ended.returncode == 0, ended.stderr
     work = tmp_path / "work"
     assert json.loads((work / "champion/current.json").read_text())["champion"]["model_version"] == "v2026-04-02"
-    assert json.loads((work / "Results/summary.json").read_text())["records_stored"] > 1000
+    assert json.loads((work / "Results/summary.json").read_text())["archived"] > 1000
     assert (work / "report/fraud-daily-2026-04-02.pdf").read_bytes().startswith(b"%PDF")

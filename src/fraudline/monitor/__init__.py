@@ -1,1 +1,1 @@
-"""The monitor room: drift, earlier days and live metrics."""
+"""The monitor room: drift since training, and how the scores of earlier days turned out."""

@@ -1,49 +1,76 @@
-"""How far a day's features have moved from those the model learned from."""
+"""Drift of a day's features since training, measured by the population stability index (PSI)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
+from fraudline.catalog.schema import FEATURE_KEYS
+from fraudline.model import artifact
 from fraudline.model.histograms import psi
+from fraudline.runtime.channels import MANIFEST_FILE, Channels, read_json
 
-# Up to the first a feature is stable; above the second it has shifted.
+# The customary bounds of the PSI in credit scoring.
 PSI_WATCH, PSI_SHIFTED = 0.1, 0.25
 
+Verdict = Literal["stable", "as usual", "watch", "shifted"]
 
-def drift(features: pl.DataFrame, histograms: dict[str, Any]) -> pl.DataFrame:
-    """Each feature's population stability index against training, the furthest above its usual one first.
+
+def drift(channels: Channels) -> pl.DataFrame:
+    """Measure the day's features against the histograms in the champion's manifest; see ``measure``."""
+    histograms = read_json(artifact.find(channels, "reference") / MANIFEST_FILE, "reference")["histograms"]
+    names = list(histograms)
+    features = channels.read("features", {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32)})
+    return measure(features.select(names), histograms)
+
+
+def measure(features: pl.DataFrame, histograms: dict[str, Any]) -> pl.DataFrame:
+    """Measure how far each feature has moved from its distribution in training.
 
     Args:
-        features: one column a feature, null where missing.
-        histograms: of the model's manifest.
+        features: one column per feature, null where a value is missing.
+        histograms: those of the model's manifest, by feature.
 
     Returns:
-        feature, psi, usual, missing, missing_reference (shares of all rows).
+        One row per feature, the furthest above its usual PSI first: feature, psi, usual (95 % of
+        the single training days stayed below it), missing, missing_reference (shares of all rows).
     """
     rows = []
     for name, reference in histograms.items():
         values = features.get_column(name).to_numpy()
-        missing = float(np.isnan(values).mean())
-        usual = {"usual": reference["usual_psi"], "missing": missing, "missing_reference": reference["missing"]}
-        rows.append({"feature": name, "psi": psi(values, reference), **usual})
-    above = pl.col("psi") - pl.col("usual")
-    return pl.DataFrame(rows).sort([above, "feature"], descending=[True, False])
+        rows.append(
+            {
+                "feature": name,
+                "psi": psi(values, reference),
+                "usual": reference["usual_psi"],
+                "missing": float(np.isnan(values).mean()),
+                "missing_reference": reference["missing"],
+            }
+        )
+    above_usual = pl.col("psi") - pl.col("usual")
+    return pl.DataFrame(rows).sort([above_usual, "feature"], descending=[True, False])
 
 
-def furthest(shifts: pl.DataFrame) -> float:
-    """The largest index of ``drift`` among features that are further off than usual; 0 where none is.
+def largest_shift(measured: pl.DataFrame) -> float:
+    """Return the largest PSI among features above their usual PSI, 0 where there is none.
 
-    Above PSI_SHIFTED exactly where the verdict on some feature is "shifted".
+    It exceeds PSI_SHIFTED exactly where the verdict on some feature is "shifted", so an alarm on it
+    and the report agree.
     """
-    above = shifts.filter(pl.col("psi") > pl.col("usual")).get_column("psi")
-    return float(above.max() or 0.0)  # type: ignore[arg-type]
+    above_usual = measured.filter(pl.col("psi") > pl.col("usual")).get_column("psi")
+    return float(above_usual.max() or 0.0)  # type: ignore[arg-type]
 
 
-def verdict(measured: float, usual: float) -> str:
-    """What a stability index means, in a word: stable, watch or shifted."""
-    if measured <= max(PSI_WATCH, usual):
+def verdict(psi: float, usual: float) -> Verdict:
+    """Judge the PSI of one feature on one day.
+
+    A single day differs from the whole of training by nature: ``is_weekend`` has one value all day,
+    and so a PSI of 2 to 7. A PSI up to the usual one is therefore no drift, however large.
+    """
+    if psi <= PSI_WATCH:
         return "stable"
-    return "watch" if measured <= max(PSI_SHIFTED, usual) else "shifted"
+    if psi <= usual:
+        return "as usual"
+    return "watch" if psi <= PSI_SHIFTED else "shifted"

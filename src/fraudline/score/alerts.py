@@ -1,7 +1,7 @@
-"""What is said about the transactions above the threshold: alerts, the messages that carry them, and cases.
+"""Alerts for the scores above the threshold, the messages that carry them, and cases by customer.
 
-All of it is the same whenever the day is run. The customer's identifier is masked; what an analyst looks a
-transaction up by, its own id, is not.
+All of it depends on the day's scores alone, so a rerun repeats it exactly. Identifiers of customers
+are masked; transaction ids are not, because analysts look transactions up by them.
 """
 
 from __future__ import annotations
@@ -11,50 +11,58 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import count
 from typing import Any
 
 import polars as pl
 
 from fraudline.catalog.risk import NORMAL, URGENT
-from fraudline.score.wording import masked
 
 Alert = dict[str, Any]
 
-# SNS takes 256 KiB, its attributes included.
-LARGEST_MESSAGE = 256 * 1024 - 4096  # bytes
-ALERTS_IN_A_CASE = 50
+# SNS accepts 256 KiB, message attributes included.
+MAX_MESSAGE = 256 * 1024 - 4096  # bytes
+# The part of a digest's body around its alerts.
+_MAX_HEAD = 1024  # bytes
+ALERTS_PER_CASE = 50
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is published at once; whoever has seen its id has seen it."""
+    """One SNS message with one alert or more. ``id`` is its idempotency key."""
 
     id: str
     priority: str
     subject: str
     body: str
+    alert_count: int
 
 
 @dataclass(frozen=True)
 class Case:
-    """A customer's alerts of a day, to be investigated together; the name is one for Step Functions."""
+    """A customer's alerts of one day, investigated together. ``name`` names the Step Functions execution."""
 
     name: str
     body: str
 
 
-def alerts_of(high_risk: pl.DataFrame, day: date) -> Iterator[Alert]:
-    """Alerts as they are published, in the order of their rows.
+def mask(identifier: str) -> str:
+    """Return the identifier with all but its last four characters hidden, and never less than half."""
+    shown = min(4, len(identifier) // 2)
+    hidden = len(identifier) - shown
+    return "•" * hidden + identifier[hidden:]
 
-    ``deduplication_id`` is the same whenever the day is run, so that a receiver can drop a repeat.
+
+def alerts_of(high_risk: pl.DataFrame, day: date) -> Iterator[Alert]:
+    """Yield an alert for each row (schema HIGH_RISK), in the order of the rows.
+
+    ``deduplication_id`` is the same in every run of the day, so receivers can drop repeats.
     """
     for row in high_risk.iter_rows(named=True):
         yield {
             "deduplication_id": f"{day}/{row['transaction_id']}",
             "alert_priority": row["alert_priority"],
             "transaction_id": row["transaction_id"],
-            "customer_id": masked(row["customer_id"]),
+            "customer_id": mask(row["customer_id"]),
             "merchant": row["merchant"],
             "amount": row["cents"] / 100,
             "timestamp": row["timestamp"].isoformat(),
@@ -65,32 +73,28 @@ def alerts_of(high_risk: pl.DataFrame, day: date) -> Iterator[Alert]:
         }
 
 
-def messages_of(alerts: Sequence[Alert], day: date, largest: int = LARGEST_MESSAGE) -> Iterator[Message]:
-    """The URGENT alerts one by one, then the rest in digests of at most so many bytes."""
+def messages_of(alerts: Sequence[Alert], day: date, max_size: int = MAX_MESSAGE) -> Iterator[Message]:
+    """Yield each URGENT alert as its own message, then the rest in digests of at most ``max_size`` bytes."""
     for alert in alerts:
         if alert["alert_priority"] == URGENT:
             yield message_of(alert, day)
     rest = [json.dumps(alert) for alert in alerts if alert["alert_priority"] != URGENT]
-    for number, lines in zip(count(1), _digests(rest, largest), strict=False):
-        listed = f"[{','.join(lines)}]"
-        # By its content: where the day is run again and brings other alerts, their digest is another.
-        identifier = f"{day}/digest/{hashlib.sha256(listed.encode()).hexdigest()[:16]}"
-        head = {"deduplication_id": identifier, "alert_priority": NORMAL, "day": str(day), "digest": number}
-        body = f'{json.dumps(head)[:-1]}, "count": {len(lines)}, "alerts": {listed}}}'
-        yield Message(identifier, NORMAL, f"{len(lines)} fraud alerts of {day}, digest {number}", body)
+    for number, texts in enumerate(_split(rest, max_size - _MAX_HEAD), start=1):
+        yield _digest(texts, number, day)
 
 
 def message_of(alert: Alert, day: date) -> Message:
-    """One alert as a message of its own."""
+    """Return one alert as its own message."""
     subject = f"{alert['alert_priority']} fraud alert of {day}, score {alert['fraud_score']:.3f}"
-    return Message(alert["deduplication_id"], alert["alert_priority"], subject, json.dumps(alert))
+    return Message(alert["deduplication_id"], alert["alert_priority"], subject, json.dumps(alert), alert_count=1)
 
 
 def cases_of(high_risk: pl.DataFrame, day: date) -> Iterator[Case]:
-    """One case for each customer with alerts, the one with the highest score first."""
+    """Yield one case for each customer with alerts, in the order of their highest scores."""
     for (customer,), rows in high_risk.group_by("customer_id", maintain_order=True):
         alerts = list(alerts_of(rows, day))
         urgent = any(alert["alert_priority"] == URGENT for alert in alerts)
+        # A hash, since Step Functions allows 80 characters of a small alphabet, and must not see the identifier.
         name = f"{day}-{hashlib.sha256(f'{day}/{customer}'.encode()).hexdigest()[:32]}"
         content = {
             "case_id": name,
@@ -99,19 +103,31 @@ def cases_of(high_risk: pl.DataFrame, day: date) -> Iterator[Case]:
             "alert_priority": URGENT if urgent else NORMAL,
             "expected_loss": round(sum(alert["expected_loss"] for alert in alerts), 2),
             "alert_count": len(alerts),
-            "alerts": alerts[:ALERTS_IN_A_CASE],
+            "alerts": alerts[:ALERTS_PER_CASE],
         }
         yield Case(name, json.dumps(content))
 
 
-def _digests(lines: Sequence[str], largest: int) -> Iterator[list[str]]:
-    """Lines, all of them ASCII, in as few lists as fit."""
-    room = largest - 1024  # for what stands around them
-    digest: list[str] = []
-    for line in lines:
-        if digest and sum(map(len, digest)) + len(digest) + len(line) > room:
-            yield digest
-            digest = []
-        digest.append(line)
-    if digest:
-        yield digest
+def _digest(alerts: Sequence[str], number: int, day: date) -> Message:
+    """Join alerts, each as JSON text, into one message."""
+    array = f"[{','.join(alerts)}]"
+    # The id depends on the content: if a rerun brings other alerts, their digest is a new message.
+    id_ = f"{day}/digest/{hashlib.sha256(array.encode()).hexdigest()[:16]}"
+    head = {"deduplication_id": id_, "alert_priority": NORMAL, "day": str(day), "digest": number}
+    body = f'{json.dumps(head)[:-1]}, "count": {len(alerts)}, "alerts": {array}}}'
+    subject = f"{len(alerts)} fraud alerts of {day}, digest {number}"
+    return Message(id_, NORMAL, subject, body, alert_count=len(alerts))
+
+
+def _split(texts: Sequence[str], max_size: int) -> Iterator[list[str]]:
+    """Split ASCII texts into lists of at most ``max_size`` bytes each, a comma after each text included."""
+    part: list[str] = []
+    size = 0
+    for text in texts:
+        if part and size + len(text) > max_size:
+            yield part
+            part, size = [], 0
+        part.append(text)
+        size += len(text) + 1
+    if part:
+        yield part

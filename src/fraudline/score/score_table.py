@@ -1,8 +1,9 @@
-"""A DynamoDB table of scores, which also remembers what was sent and who is at work on a day.
+"""The DynamoDB table of scores, which also records what was sent and who works on a day.
 
-Three kinds of item, by their key: a transaction's id, its score; ``sent/ID``, that a message or a case went out;
-``claim/DAY``, that a runner works on the day. A sparse index may be made of ``flagged_day`` and ``fraud_score``,
-which only scores above LOW have: an index of all of a day would put its writes on one partition.
+Three kinds of items share the partition key: a transaction's score under its id; ``sent/ID``, the mark
+of a sent message or case; ``claim/DAY``, the claim of a runner that works on the day. A sparse index may
+use ``flagged_day`` and ``fraud_score``, which only scores above LOW have: an index of every score by day
+would put all of a day's writes on one partition.
 """
 
 from __future__ import annotations
@@ -20,31 +21,33 @@ from fraudline.catalog.errors import InputError, TemporaryError
 from fraudline.catalog.risk import LOW
 from fraudline.runtime import dynamodb
 
-# No Lambda function runs longer, so nothing that such a runner does outlives its claim.
+# The longest run of a Lambda function: a runner there can't outlive its claim.
 CLAIM_MINUTES = 15
 
 
 class ScoreTable:
-    """The table as one day sees it.
+    """The table as one day's runner uses it.
 
     Args:
-        location: dynamodb://NAME.
-        day: whose scores these are.
+        uri: dynamodb://NAME.
+        day: the scored day.
         retention_days: how long after the day its items stay.
 
     Raises:
-        InputError: the location is no such address.
+        InputError: the URI has another form.
     """
 
-    def __init__(self, location: str, day: date, retention_days: int) -> None:
-        if not dynamodb.is_uri(location):
-            raise InputError(f"--table: expected dynamodb://NAME, got '{location}'")
-        self._table, self._day = location.removeprefix(dynamodb.SCHEME), day
+    def __init__(self, uri: str, day: date, retention_days: int) -> None:
+        if not dynamodb.is_uri(uri):
+            raise InputError(f"--table: expected dynamodb://NAME, got '{uri}'")
+        self._table = uri.removeprefix(dynamodb.SCHEME)
+        self._day = day
+        # From the day, not from the clock: a later rerun must not keep its items longer.
         self._expires = _seconds(midnight(day) + timedelta(days=retention_days))
 
     @contextmanager
     def claimed(self, now: datetime) -> Iterator[None]:
-        """Work on the day as the only one, until the claim expires.
+        """Exclude other runners of the day until the block ends or the claim expires.
 
         Raises:
             TemporaryError: another runner has claimed the day.
@@ -55,25 +58,26 @@ class ScoreTable:
         free = "attribute_not_exists(#key) OR claimed_until <= :now"
         if not dynamodb.put_if(self._table, item, free, {":now": _seconds(now)}):
             raise TemporaryError(
-                f"another runner has claimed {self._day} in table '{self._table}'; if it is no longer alive, its claim "
-                f"ends at most {CLAIM_MINUTES} minutes after it began: run the stage again then"
+                f"another runner has claimed {self._day} in table '{self._table}'; if it no longer runs, its claim "
+                f"expires at most {CLAIM_MINUTES} minutes after it began: run the stage again then"
             )
         try:
             yield
         finally:
+            # Only our own claim: it may have expired, and another runner may have claimed the day since.
             dynamodb.delete_if(self._table, key, "claimed_by = :owner", {":owner": owner})
 
     def put(self, scores: pl.DataFrame) -> int:
-        """Store scores (schema SCORES), each under its transaction's id; returns how many."""
+        """Store scores (schema SCORES), each under its transaction's id, and return how many were written."""
         return dynamodb.put(self._table, map(self._item, scores.iter_rows(named=True)))
 
     def sent(self, ids: Iterable[str]) -> set[str]:
-        """Those of some ids that are marked as sent."""
+        """Return those of the ids that are marked as sent."""
         items = dynamodb.get(self._table, [f"sent/{id_}" for id_ in ids])
         return {item["key"]["S"].removeprefix("sent/") for item in items}
 
     def mark_sent(self, id_: str) -> None:
-        """Remember that a message or a case went out."""
+        """Record that a message or a case was sent."""
         item = {"key": {"S": f"sent/{id_}"}, "day": {"S": str(self._day)}, "expires_at": self._expires}
         dynamodb.put(self._table, [item])
 

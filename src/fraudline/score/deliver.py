@@ -1,0 +1,114 @@
+"""Deliver a day's scores to others: files, the score table, alerts on a topic, and cases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+
+import polars as pl
+
+from fraudline.catalog.errors import InputError
+from fraudline.runtime.channels import MANIFEST_FILE, Channels, content_hash
+from fraudline.score import outbox
+from fraudline.score.alerts import Alert, Case, Message, cases_of, messages_of
+from fraudline.score.score_table import ScoreTable
+
+
+@dataclass(frozen=True)
+class Receivers:
+    """Who receives a day's scores besides the files; empty where there is nobody.
+
+    Attributes:
+        table: dynamodb://NAME.
+        topic: ARN of an SNS topic.
+        investigation: ARN of a STANDARD state machine.
+        retention_days: how long the table keeps a day.
+    """
+
+    table: str
+    topic: str
+    investigation: str
+    retention_days: int
+
+    def score_table(self, day: date) -> ScoreTable | None:
+        """Return the table for a day, None where there is none.
+
+        Raises:
+            InputError: alerts or cases need a table, and there is none.
+        """
+        if self.table:
+            return ScoreTable(self.table, day, self.retention_days)
+        if self.topic or self.investigation:
+            raise InputError("--table is missing: --topic and --investigation need it, to send nothing twice")
+        return None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How much of a day has reached each receiver, in this run or an earlier one; None without a receiver.
+
+    Attributes:
+        alerts_sent: alerts that the topic accepted.
+        messages: the messages that carried them.
+        cases: cases that were opened.
+        records_stored: rows in the score table.
+    """
+
+    alerts_sent: int | None = None
+    messages: int | None = None
+    cases: int | None = None
+    records_stored: int | None = None
+
+
+def write_alerts(channels: Channels, alerts: Sequence[Alert]) -> None:
+    """Write ``results``: alerts.jsonl, one alert a line."""
+    lines = "".join(f"{json.dumps(alert)}\n" for alert in alerts)
+    (channels.output("results") / "alerts.jsonl").write_text(lines)
+
+
+def write_archive(channels: Channels, scores: pl.DataFrame, day: date, execution: str) -> int:
+    """Write ``archive``, not published yet: the day's scores and their manifest. Return the rows written."""
+    archived = scores.sort("transaction_id")
+    channels.write("archive", archived)
+    # Without the reasons: the hash is taken of CSV, which has no nested columns, and they follow from the scores.
+    content = content_hash(archived.select(pl.exclude("reasons")))
+    channels.write_json("archive", MANIFEST_FILE, {"day": day.isoformat(), "execution": execution, "content": content})
+    return archived.height
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """What the receivers are to get of a day, complete before any of it is sent."""
+
+    scores: pl.DataFrame
+    messages: Sequence[Message]
+    cases: Sequence[Case]
+
+
+def prepare(
+    receivers: Receivers, scores: pl.DataFrame, alerts: Sequence[Alert], high_risk: pl.DataFrame, day: date
+) -> Outgoing:
+    """Compose the messages and cases of a day, where somebody receives them."""
+    messages = list(messages_of(alerts, day)) if receivers.topic else []
+    cases = list(cases_of(high_risk, day)) if receivers.investigation else []
+    return Outgoing(scores, messages, cases)
+
+
+def deliver(table: ScoreTable, receivers: Receivers, outgoing: Outgoing, day: date, now: datetime) -> Delivery:
+    """Store the scores, then send what no earlier run has sent, as the only runner of the day.
+
+    Raises:
+        TemporaryError: another runner works on the day.
+    """
+    with table.claimed(now):
+        delivery = Delivery(records_stored=table.put(outgoing.scores))
+        if receivers.topic:
+            outbox.publish(table, receivers.topic, outgoing.messages, day)
+            alerts_sent = sum(message.alert_count for message in outgoing.messages)
+            delivery = replace(delivery, alerts_sent=alerts_sent, messages=len(outgoing.messages))
+        if receivers.investigation:
+            outbox.open_cases(table, receivers.investigation, outgoing.cases)
+            delivery = replace(delivery, cases=len(outgoing.cases))
+        return delivery
