@@ -100,7 +100,7 @@ TABLES: tuple[Table, ...] = (
             "timestamp": "as delivered, in UTC; null where it is not a timestamp",
             "partition": "day of the folder that the row was delivered in",
             "is_fraud": "as delivered; null where it is not a number",
-            "reasons": "every reason for which the row was rejected ([list](data.md#what-is-set-aside))",
+            "reasons": "every reason for which the row was rejected ([list](data.md#rejected-rows))",
         },
     ),
     Table(
