@@ -1,4 +1,4 @@
-"""What pipeline.py defines for SageMaker is what the workflows and the stages say, no more and no less."""
+"""Each pipeline that pipeline.py defines is held to its plan, and to what SageMaker accepts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import pytest
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
-from fraudline.catalog.stage import Stage
+from fraudline.catalog.plan import JobPlan, plan, resolve, title
+from fraudline.catalog.stage import SUMMARY, Stage
 from fraudline.catalog.stages import STAGES
-from fraudline.catalog.workflow import CHAMPION, LABELS, RAW, TRAINED, WORKFLOWS, Execution, Output, Step
+from fraudline.catalog.workflow import CHAMPION, WORKFLOWS, Output
 from fraudline.entrypoints import opt_ml, parameters
 from fraudline.entrypoints.run import parser
 from fraudline.score import payload
@@ -26,35 +27,36 @@ from tests import defined
 pytestmark = pytest.mark.pipeline
 
 AS_OF = date(2026, 4, 1)
-GIVEN = {
+VALUES = {
     "Root": "s3://written/fraud",
     "Data": "s3://delivered",
     "AsOf": str(AS_OF),
-    "Day": str(AS_OF - timedelta(days=1)),
     "DataVersion": "delivery-17",
     "Model": f"s3://written/fraud/executions/training-{AS_OF}/Model/model/a-job/output/model.tar.gz",
 }
-# What each workflow's executions must be told.
+# The parameters that each workflow's executions have to set.
 NEEDED = {
     "training": {"Root", "Data", "AsOf", "DataVersion"},
-    "daily": {"Root", "Data", "AsOf", "DataVersion", "Day"},
+    "daily": {"Root", "Data", "AsOf", "DataVersion"},
     "deployment": {"Root", "AsOf", "Model"},
     "backfill": {"Root", "Data", "AsOf", "DataVersion"},
 }
-STEPS = [(workflow, step) for workflow in WORKFLOWS for step in WORKFLOWS[workflow].steps]
-each_step = pytest.mark.parametrize(("workflow", "step"), STEPS, ids=[step.stage.name for _, step in STEPS])
+JOBS = [(workflow, job) for workflow in WORKFLOWS for job in plan(workflow)]
+each_job = pytest.mark.parametrize(
+    ("workflow", "job"), JOBS, ids=[f"{workflow}-{job.stage.name}" for workflow, job in JOBS]
+)
 each_workflow = pytest.mark.parametrize("workflow", WORKFLOWS)
 
 
 @dataclass
-class Wired:
-    """A job as it would start: places by channel, as pairs so that nothing wired twice is lost."""
+class Wiring:
+    """How a request wires a job: channels as pairs or triples of name, URI and folder, so that none is lost."""
 
-    mounted: list[tuple[str, str, str]]
-    kept: list[tuple[str, str, str]]
-    told: list[tuple[str, str]]
-    written: list[tuple[str, str]]
-    values: dict[str, str]
+    mounted_inputs: list[tuple[str, str, str]]
+    mounted_outputs: list[tuple[str, str, str]]
+    explicit_inputs: list[tuple[str, str]]
+    explicit_outputs: list[tuple[str, str]]
+    values: dict[str, Any]
 
 
 def definition(workflow: str) -> dict[str, Any]:
@@ -62,34 +64,36 @@ def definition(workflow: str) -> dict[str, Any]:
     return content
 
 
-def job(workflow: str, stage: Stage) -> dict[str, Any]:
-    """A step as it stands in the definition."""
-    (found,) = (step for step in defined.jobs(definition(workflow)["Steps"]) if step["Name"] == stage.step)
-    return found
+def step_of(workflow: str, stage: Stage) -> dict[str, Any]:
+    """Return a stage's step as the definition has it."""
+    (step,) = (step for step in defined.jobs(definition(workflow)["Steps"]) if step["Name"] == stage.step)
+    return step
 
 
 @cache
-def started(workflow: str) -> dict[str, dict[str, Any]]:
-    needed = {name["Name"] for name in definition(workflow)["Parameters"]}
-    return defined.resolved(definition(workflow), {name: GIVEN[name] for name in GIVEN if name in needed})
+def requests(workflow: str, changed: tuple[tuple[str, str], ...] = ()) -> dict[str, dict[str, Any]]:
+    """Return the requests of an execution by the step's name, some parameters changed."""
+    parameters = {item["Name"] for item in definition(workflow)["Parameters"]}
+    values = {name: VALUES[name] for name in VALUES if name in parameters} | dict(changed)
+    return defined.resolved(definition(workflow), values)
 
 
-def wired(workflow: str, stage: Stage) -> Wired:
-    request = started(workflow)[stage.step]
+def wiring(workflow: str, job: JobPlan, changed: tuple[tuple[str, str], ...] = ()) -> Wiring:
+    stage, request = job.stage, requests(workflow, changed)[job.stage.step]
     if stage.platform == "training":
-        below = "/opt/ml/input/data/"
-        mounted = [
-            (name := channel["ChannelName"], channel["DataSource"]["S3DataSource"]["S3Uri"], below + name)
+        folder = "/opt/ml/input/data/"
+        inputs = [
+            (name := channel["ChannelName"], channel["DataSource"]["S3DataSource"]["S3Uri"], folder + name)
             for channel in request["InputDataConfig"]
         ]
-        kept = [(stage.writes[0].name, request["OutputDataConfig"]["S3OutputPath"], "/opt/ml/model")]
-        return Wired(mounted, kept, [], [], request["HyperParameters"])
-    # The stage's own parser: an argument that it would refuse ends this.
+        outputs = [(stage.writes[0].name, request["OutputDataConfig"]["S3OutputPath"], "/opt/ml/model")]
+        return Wiring(inputs, outputs, [], [], request["HyperParameters"])
+    # The stage's own parser: an argument that it refuses fails the test.
     options = vars(parser(stage).parse_args(request["AppSpecification"]["ContainerArguments"]))
     inputs, outputs = request.get("ProcessingInputs", []), request["ProcessingOutputConfig"]["Outputs"]
-    return Wired(
-        [(place["InputName"], place["S3Input"]["S3Uri"], place["S3Input"]["LocalPath"]) for place in inputs],
-        [(place["OutputName"], place["S3Output"]["S3Uri"], place["S3Output"]["LocalPath"]) for place in outputs],
+    return Wiring(
+        [(item["InputName"], item["S3Input"]["S3Uri"], item["S3Input"]["LocalPath"]) for item in inputs],
+        [(item["OutputName"], item["S3Output"]["S3Uri"], item["S3Output"]["LocalPath"]) for item in outputs],
         options.pop("input") or [],
         options.pop("output") or [],
         {name: value for name, value in options.items() if value is not None},
@@ -97,82 +101,91 @@ def wired(workflow: str, stage: Stage) -> Wired:
 
 
 @each_workflow
-def test_every_stage_is_a_step_of_its_name_in_the_workflows_order(workflow: str):
+def test_the_steps_follow_the_order_of_the_workflow(workflow: str):
     names = [step["Name"] for step in defined.jobs(definition(workflow)["Steps"])]
     assert names == [step.stage.step for step in WORKFLOWS[workflow].steps]
 
 
-@each_step
-def test_every_channel_is_wired_exactly_once_and_nothing_else(workflow: str, step: Step):
-    """Twice, and one place would silently win; not at all, and the stage would find an empty folder."""
-    found, stage = wired(workflow, step.stage), step.stage
-    read = Counter(name for name, *_ in [*found.mounted, *found.told])
-    written = Counter(name for name, *_ in [*found.kept, *found.written])
-    assert read == Counter(channel.name for channel in stage.reads)
-    summary = [] if stage.platform == "training" else ["summary"]
-    assert written == Counter([*(channel.name for channel in stage.writes), *summary])
+@each_job
+def test_every_channel_is_wired_exactly_once(workflow: str, job: JobPlan):
+    """Twice, and one URI would silently win; not at all, and the stage would find an empty folder."""
+    wired = wiring(workflow, job)
+    inputs = Counter(name for name, *_ in [*wired.mounted_inputs, *wired.explicit_inputs])
+    outputs = Counter(name for name, *_ in [*wired.mounted_outputs, *wired.explicit_outputs])
+    assert inputs == Counter(list(job.inputs))
+    assert outputs == Counter(name for name in job.outputs if job.stage.platform != "training" or name != SUMMARY)
 
 
-@each_step
-def test_a_job_reads_and_writes_where_the_execution_says(workflow: str, step: Step):
-    """What a pipeline leaves behind is found by the same addresses as what a laptop leaves."""
-    execution, found = Execution(workflow, AS_OF), wired(workflow, step.stage)
-    for name, uri, *_ in [*found.mounted, *found.told]:
-        place = step.reads[name]
-        base = GIVEN["Data"] if place in (RAW, LABELS) else GIVEN["Root"]
-        if place == TRAINED or (isinstance(place, Output) and STAGES[place.stage].platform == "training"):
-            assert uri.startswith(f"{base}/{execution.inputs(step)[name]}")  # below it, Training adds the job's name
+@each_job
+def test_a_job_reads_and_writes_where_the_plan_says(workflow: str, job: JobPlan):
+    """What a pipeline leaves is found at the same addresses as what a local run leaves."""
+    wired, bases = wiring(workflow, job), {"data": VALUES["Data"], "root": VALUES["Root"]}
+    for name, uri, *_ in [*wired.mounted_inputs, *wired.explicit_inputs]:
+        location = job.inputs[name]
+        expected = f"{bases[location.base]}/{resolve(location.template, AS_OF)}"
+        if location.job_below:
+            assert uri.startswith(expected)
             assert uri.endswith("/model.tar.gz")
         else:
-            assert uri == f"{base}/{execution.inputs(step)[name]}"
-    for name, uri, *_ in [*found.kept, *found.written]:
-        assert uri == f"{GIVEN['Root']}/{execution.outputs(step)[name]}"
+            assert resolve(uri, AS_OF) == expected
+    for name, uri, *_ in [*wired.mounted_outputs, *wired.explicit_outputs]:
+        assert resolve(uri, AS_OF) == f"{VALUES['Root']}/{resolve(job.outputs[name].template, AS_OF)}"
 
 
-@each_step
-def test_what_is_mounted_is_where_the_stage_looks_for_it(workflow: str, step: Step, monkeypatch: pytest.MonkeyPatch):
+@each_job
+def test_a_mounted_channel_is_where_the_stage_looks(workflow: str, job: JobPlan, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv(opt_ml.ROOT_VARIABLE, raising=False)
-    found = wired(workflow, step.stage)
-    assert all(opt_ml.inputs(step.stage)[name] == path for name, _, path in found.mounted)
-    assert all(opt_ml.outputs(step.stage)[name] == path for name, _, path in found.kept)
+    wired = wiring(workflow, job)
+    assert all(opt_ml.inputs(job.stage)[name] == path for name, _, path in wired.mounted_inputs)
+    assert all(opt_ml.outputs(job.stage)[name] == path for name, _, path in wired.mounted_outputs)
 
 
-@each_step
-def test_only_what_is_this_executions_own_and_never_empty_is_mounted(workflow: str, step: Step):
+@each_job
+def test_only_own_channels_that_are_never_empty_are_mounted(workflow: str, job: JobPlan):
     """Processing fails where a prefix is empty, and neither compares nor removes what lies at an address of its own."""
-    found, required = wired(workflow, step.stage), {channel.name for channel in step.stage.reads if channel.required}
-    own = {name for name, place in step.reads.items() if isinstance(place, Output) or place == TRAINED}
-    assert {name for name, *_ in found.mounted} == own & required
-    assert {name for name, *_ in found.written} == set(step.writes)
+    wired = wiring(workflow, job)
+    required = {channel.name for channel in job.stage.reads if channel.required}
+    own = {name for name, location in job.inputs.items() if location.producer or location.job_below}
+    assert {name for name, *_ in wired.mounted_inputs} == own & required
+    assert {name for name, *_ in wired.explicit_outputs} == set(job.step.writes)
 
 
-@each_step
-def test_an_execution_that_sets_nothing_has_the_stages_own_defaults(workflow: str, step: Step):
-    values = parameters.parse(step.stage, wired(workflow, step.stage).values)
-    defaults = {parameter.name: parameter.default for parameter in step.stage.parameters}
-    host = {"as_of": AS_OF, "execution": f"{workflow}-{AS_OF}", "now": values.get("now")}
-    assert values == {name: host.get(name, default) for name, default in defaults.items()}
+@each_job
+def test_an_execution_without_settings_has_the_defaults(workflow: str, job: JobPlan):
+    values = parameters.parse(job.stage, wiring(workflow, job).values)
+    defaults = {parameter.name: parameter.default for parameter in job.stage.parameters}
+    own = {"as_of": AS_OF, "execution": f"{workflow}-{AS_OF}", "now": values["now"]}
+    if job.stage.name == "deploy-model":  # an endpoint would run where the jobs do
+        own |= {"serving_image": "fraudline/score:dev", "role": "arn:aws:iam::123456789012:role/fraudline"}
+    assert values == {name: own.get(name, default) for name, default in defaults.items()}
+
+
+@each_job
+def test_an_execution_may_set_every_setting(workflow: str, job: JobPlan):
+    for name, parameter in job.settings.items():
+        value = wiring(workflow, job, ((title(name), "chosen"),)).values[parameter.name]
+        assert value in ("chosen", ["chosen"])  # a repeatable option parses to a list
 
 
 @each_workflow
-def test_stages_that_share_a_parameter_share_its_default(workflow: str):
-    """The pipeline has it once, so that two stages can't be told two label delays."""
-    seen: dict[str, Any] = {}
-    for step in WORKFLOWS[workflow].steps:
-        for parameter in step.stage.parameters:
-            assert seen.setdefault(parameter.name, parameter) is parameter
+def test_a_setting_has_one_meaning_in_a_pipeline(workflow: str):
+    """A pipeline has it once, so that two stages can't get two label delays."""
+    meanings: dict[str, Any] = {}
+    for job in plan(workflow):
+        for name, parameter in job.settings.items():
+            assert meanings.setdefault(name, parameter) is parameter
 
 
 @each_workflow
-def test_an_execution_must_say_where_when_and_on_what_data(workflow: str):
-    """A constant for the data's version would let the step cache bring back yesterday's result."""
+def test_an_execution_names_its_day_data_and_root(workflow: str):
+    """A constant data version would let the step cache return yesterday's result."""
     needed = {name["Name"] for name in definition(workflow)["Parameters"] if "DefaultValue" not in name}
     assert needed == NEEDED[workflow]
 
 
-@each_step
-def test_a_job_runs_its_stage_in_the_image_that_bake_builds(workflow: str, step: Step):
-    request, stage = started(workflow)[step.stage.step], step.stage
+@each_job
+def test_a_job_runs_its_stage_in_the_image_that_bake_builds(workflow: str, job: JobPlan):
+    request, stage = requests(workflow)[job.stage.step], job.stage
     baked = json.loads((Path(__file__).parents[1] / "golden" / "bake.json").read_text())["target"]
     if stage.platform == "training":  # SageMaker itself says "train" to the image
         assert [request["AlgorithmSpecification"]["TrainingImage"]] == baked[stage.image]["tags"]
@@ -181,59 +194,59 @@ def test_a_job_runs_its_stage_in_the_image_that_bake_builds(workflow: str, step:
         assert request["AppSpecification"]["ContainerEntrypoint"] == ["fraudline", stage.name]
 
 
-@each_step
-def test_a_step_left_out_for_an_equal_one_would_have_given_the_same(workflow: str, step: Step):
-    """The cache compares arguments, environment and addresses, not content: all that made the content must be there."""
-    found = job(workflow, step.stage)
-    before = [STAGES[place.stage] for place in step.reads.values() if isinstance(place, Output)]
+@each_job
+def test_a_cached_step_would_have_given_the_same_result(workflow: str, job: JobPlan):
+    """The cache compares arguments, environment and addresses, not content: they must identify the content."""
+    found = step_of(workflow, job.stage)
+    before = [STAGES[place.stage] for place in job.step.reads.values() if isinstance(place, Output)]
     if not found["CacheConfig"]["Enabled"]:
         return
     environment = found["Arguments"]["Environment"]
     assert {"Root", "Data", "DataVersion"} <= defined.parameters_in(environment)
-    assert CHAMPION not in {*step.reads.values(), *step.writes.values()}
+    assert CHAMPION not in {*job.step.reads.values(), *job.step.writes.values()}
     for stage in before:
-        earlier = job(workflow, stage)
+        earlier = step_of(workflow, stage)
         assert earlier["CacheConfig"]["Enabled"]
-        told = earlier["Arguments"].get("AppSpecification") or earlier["Arguments"]["HyperParameters"]
-        assert defined.parameters_in(told) <= defined.parameters_in(environment)
+        values = earlier["Arguments"].get("AppSpecification") or earlier["Arguments"]["HyperParameters"]
+        assert defined.parameters_in(values) <= defined.parameters_in(environment)
         assert earlier["Arguments"]["Environment"].items() <= environment.items()
         assert f"fraudline/{stage.image}:dev" in environment.values()
 
 
-def test_what_costs_time_is_kept_and_what_depends_on_the_champion_is_done_again():
-    kept = {stage for workflow, step in STEPS if job(workflow, stage := step.stage)["CacheConfig"]["Enabled"]}
+def test_steps_that_use_the_champion_are_not_cached():
+    kept = {stage for workflow, job in JOBS if step_of(workflow, stage := job.stage)["CacheConfig"]["Enabled"]}
     names = {"data-extraction", "feature-engineering", "train", "etl", "feature-extraction", "backfill-history"}
     assert {stage.name for stage in kept} == names
 
 
-def test_a_model_is_registered_only_where_the_gate_recommends_it_and_else_its_reasons_are_told():
+def test_the_gate_registers_the_model_or_reports_its_reasons():
     *_, gate, _ = definition("training")["Steps"]
     arguments = gate["Arguments"]
     (condition,), (registered,), (refused,) = (arguments[name] for name in ("Conditions", "IfSteps", "ElseSteps"))
-    said = _said()
-    assert condition["LeftValue"] == {"Std:JsonGet": {**said, "Path": "deploy_recommended"}}
+    verdict = _verdict()
+    assert condition["LeftValue"] == {"Std:JsonGet": {**verdict, "Path": "deploy_recommended"}}
     assert (condition["Type"], condition["RightValue"]) == ("Equals", True)
     assert registered["Type"] == "RegisterModel"
     assert refused["Type"] == "Fail"
-    assert refused["Arguments"]["ErrorMessage"] == {"Std:JsonGet": {**said, "Path": "exit_message"}}
+    assert refused["Arguments"]["ErrorMessage"] == {"Std:JsonGet": {**verdict, "Path": "exit_message"}}
     module = Path(__file__).parents[2] / "src" / "fraudline" / "train" / "evaluate_model.py"
     assert all(f'"{key}":' in module.read_text() for key in ("deploy_recommended", "exit_message"))
 
 
-def _said() -> dict[str, Any]:
-    """The judge's summary, as conditions ask it."""
-    judge = job("training", STAGES["evaluate-model"])
+def _verdict() -> dict[str, Any]:
+    """Return the property file that the conditions read."""
+    judge = step_of("training", STAGES["evaluate-model"])
     (file,) = judge["PropertyFiles"]
     assert (file["OutputName"], file["FilePath"]) == ("summary", "summary.json")
     return {"PropertyFile": {"Get": f"Steps.{judge['Name']}.PropertyFiles.{file['PropertyFileName']}"}}
 
 
-def test_a_model_is_deployed_only_once_registered_and_where_nobody_has_to_approve_it_first():
+def test_a_model_is_deployed_once_registered_and_approved():
     *_, approval = definition("training")["Steps"]
     arguments = approval["Arguments"]
     recommended, approved = arguments["Conditions"]
     (deployed,) = arguments["IfSteps"]
-    assert recommended["LeftValue"] == {"Std:JsonGet": {**_said(), "Path": "deploy_recommended"}}
+    assert recommended["LeftValue"] == {"Std:JsonGet": {**_verdict(), "Path": "deploy_recommended"}}
     assert approved == {"Type": "Equals", "LeftValue": {"Get": "Parameters.Approval"}, "RightValue": "Approved"}
     assert (deployed["Name"], deployed["DependsOn"]) == (STAGES["deploy-model"].step, ["RegisterModel"])
     assert arguments["ElseSteps"] == []
@@ -241,10 +254,10 @@ def test_a_model_is_deployed_only_once_registered_and_where_nobody_has_to_approv
     assert parameter["EnumValues"] == ["Approved", "PendingManualApproval"]
 
 
-def test_what_is_registered_is_what_would_be_deployed_and_names_all_that_a_deployment_needs():
+def test_the_registered_model_has_what_a_deployment_needs():
     package = definition("training")["Steps"][-2]["Arguments"]["IfSteps"][0]["Arguments"]
     (container,) = package["InferenceSpecification"]["Containers"]
-    deployed = job("training", STAGES["deploy-model"])["Arguments"]["ProcessingInputs"]
+    deployed = step_of("training", STAGES["deploy-model"])["Arguments"]["ProcessingInputs"]
     places = {item["InputName"]: item["S3Input"]["S3Uri"] for item in deployed}
     assert container == {"Image": "fraudline/score:dev", "ModelDataUrl": places["model"]}
     assert (
@@ -259,14 +272,14 @@ def test_what_is_registered_is_what_would_be_deployed_and_names_all_that_a_deplo
 
 
 def _texts(value: Any) -> Any:
-    """Expressions stand for texts."""
+    """Replace expressions by texts."""
     if isinstance(value, dict):
         return "text" if set(value) & {"Get", "Std:Join"} else {key: _texts(item) for key, item in value.items()}
     return [_texts(item) for item in value] if isinstance(value, list) else value
 
 
-def test_no_condition_lies_within_another():
-    """SageMaker takes none: "nested condition steps" are refused when the pipeline is created."""
+def test_no_condition_is_nested():
+    """SageMaker refuses "nested condition steps" when the pipeline is created."""
     for workflow in WORKFLOWS:
         for step in definition(workflow)["Steps"]:
             inner = [*step["Arguments"].get("IfSteps", []), *step["Arguments"].get("ElseSteps", [])]
@@ -280,7 +293,7 @@ INNER = {"Training", "Fail", "Processing", "Transform", "RegisterModel"}
 
 
 @each_workflow
-def test_a_definition_is_made_of_what_the_service_knows(workflow: str):
+def test_a_definition_contains_only_what_the_service_knows(workflow: str):
     content = definition(workflow)
     assert content["Version"] == "2020-12-01"
     assert len(content["Parameters"]) <= 200
@@ -305,10 +318,10 @@ def test_a_definition_is_made_of_what_the_service_knows(workflow: str):
         assert path in known or kind == "Execution" or (kind == "Steps" and rest.split(".")[0] in names), path
 
 
-@each_step
-def test_a_job_is_tried_again_where_the_service_was_busy_or_full_and_nowhere_else(workflow: str, step: Step):
+@each_job
+def test_a_job_is_retried_only_when_the_service_was_busy(workflow: str, job: JobPlan):
     """A stage that failed by itself would fail again, after an hour and for its price."""
-    tried = {kind for policy in job(workflow, step.stage)["RetryPolicies"] for kind in policy["ExceptionType"]}
+    tried = {kind for policy in step_of(workflow, job.stage)["RetryPolicies"] for kind in policy["ExceptionType"]}
     assert tried == {
         "Step.SERVICE_FAULT",
         "Step.THROTTLING",
@@ -319,7 +332,7 @@ def test_a_job_is_tried_again_where_the_service_was_busy_or_full_and_nowhere_els
 
 
 @each_workflow
-def test_a_site_of_its_own_is_that_of_every_job(workflow: str):
+def test_every_job_runs_in_the_site(workflow: str):
     """Key, network, role and tags: one job outside of them is a hole."""
     arguments = "--kms-key a-key --subnet subnet-1 --subnet subnet-2 --security-group sg-1 --tag team=risk --isolated"
     role = "arn:aws:iam::123456789012:role/other"
@@ -332,11 +345,9 @@ def test_a_site_of_its_own_is_that_of_every_job(workflow: str):
         assert {"Key": "team", "Value": "risk"} in request["Tags"]
         network = request if training else request["NetworkConfig"]
         assert network["VpcConfig"] == {"Subnets": ["subnet-1", "subnet-2"], "SecurityGroupIds": ["sg-1"]}
-        told = any(
-            word in ("--input", "--output")
-            for word in request.get("AppSpecification", {}).get("ContainerArguments", ())
-        )
-        assert bool(network.get("EnableNetworkIsolation")) is not told
+        arguments = repr(request.get("AppSpecification", {}).get("ContainerArguments", ()))
+        explicit = "--input=" in arguments or "--output=" in arguments
+        assert bool(network.get("EnableNetworkIsolation")) is not explicit
         if training:
             assert request["ResourceConfig"]["VolumeKmsKeyId"] == request["OutputDataConfig"]["KmsKeyId"] == "a-key"
             assert request["EnableManagedSpotTraining"] is True
@@ -351,44 +362,46 @@ def test_a_site_of_its_own_is_that_of_every_job(workflow: str):
 
 
 def test_an_endpoint_runs_where_the_jobs_run():
-    """Named once: a model in another network, or under another key, than the jobs would be a surprise."""
-    arguments = "--kms-key a-key --subnet subnet-1 --security-group sg-1 --set endpoint=fraud-detection-model-v1"
-    ended = defined.run("definition", "--workflow", "deployment", "--role", "arn:aws:iam::1:role/r", *arguments.split())
-    (step,) = json.loads(ended.stdout)["Steps"]
-    words = step["Arguments"]["AppSpecification"]["ContainerArguments"]
-    told = {word: words[at + 1] for at, word in enumerate(words) if str(word).startswith("--")}
-    assert told["--endpoint"] == {"Get": "Parameters.Endpoint"}
-    assert told["--serving-image"] == "fraudline/score:dev"
-    assert [told[name] for name in ("--role", "--kms-key", "--subnets", "--security-groups")] == [
-        "arn:aws:iam::1:role/r", "a-key", "subnet-1", "sg-1",
-    ]  # fmt: skip
+    """Nobody expects a model in another network, or under another key, than the jobs."""
+    site = "--kms-key a-key --subnet subnet-1 --subnet subnet-2 --security-group sg-1 --isolated"
+    ended = defined.run("definition", "--workflow", "deployment", "--role", "arn:aws:iam::1:role/r", *site.split())
+    content = json.loads(ended.stdout)
+    values = {name: VALUES[name] for name in NEEDED["deployment"]} | {"DeployModelEndpoint": "fraud"}
+    arguments = defined.resolved(content, values)["DeployModel"]["AppSpecification"]["ContainerArguments"]
+    stage = parameters.parse(
+        STAGES["deploy-model"],
+        {
+            name: value
+            for name, value in vars(parser(STAGES["deploy-model"]).parse_args(arguments)).items()
+            if value and name not in ("input", "output")
+        },
+    )
+    assert (stage["endpoint"], stage["serving_image"]) == ("fraud", "fraudline/score:dev")
+    assert (stage["role"], stage["kms_key"]) == ("arn:aws:iam::1:role/r", "a-key")
+    assert (stage["subnets"], stage["security_groups"]) == (("subnet-1", "subnet-2"), ("sg-1",))
+    assert stage["network_isolation"] is True
 
 
-def test_settings_become_the_parameters_defaults_and_unknown_ones_are_refused():
+def test_settings_become_defaults_and_unknown_ones_are_refused():
     ended = defined.run(
-        "definition", "--workflow", "daily", "--set", "Root=s3://ours", "--set", "threshold=0.7",
+        "definition", "--workflow", "daily", "--set", "Root=s3://written", "--set", "threshold=0.7",
         "--set", "column=merchant=SHOP", "--set", "column=amount=SUM",
     )  # fmt: skip
     found = json.loads(ended.stdout)
     defaults = {item["Name"]: item.get("DefaultValue") for item in found["Parameters"]}
-    assert (defaults["Root"], defaults["Threshold"]) == ("s3://ours", "0.7")
-    etl = next(step for step in found["Steps"] if step["Name"] == "ETL")
-    arguments = etl["Arguments"]["AppSpecification"]["ContainerArguments"]
-    assert [arguments[at + 1] for at, word in enumerate(arguments) if word == "--column"] == [
-        "merchant=SHOP",
-        "amount=SUM",
-    ]
+    assert (defaults["Root"], defaults["Threshold"]) == ("s3://written", "0.7")
+    assert defaults["Column"] == "merchant=SHOP,amount=SUM"
     ended = defined.run("definition", "--workflow", "daily", "--set", "treshold=0.7")
     assert ended.returncode == 2
     assert ended.stderr.startswith("--set Treshold: fraud-detection-daily has no such parameter; it has ")
 
 
-@each_step
-def test_sagemaker_would_take_the_request(workflow: str, step: Step):
+@each_job
+def test_sagemaker_accepts_the_request(workflow: str, job: JobPlan):
     """Against the service's own model: unknown or missing fields, types, and how long a text may be."""
-    kind = "TrainingJob" if step.stage.platform == "training" else "ProcessingJob"
+    kind = "TrainingJob" if job.stage.platform == "training" else "ProcessingJob"
     shape = get_session().get_service_model("sagemaker").shape_for(f"Create{kind}Request")
-    request = started(workflow)[step.stage.step] | {f"{kind}Name": "a-job"}
+    request = requests(workflow)[job.stage.step] | {f"{kind}Name": "a-job"}
     report = ParamValidator().validate(request, shape)
     assert not report.has_errors(), report.generate_report()
     assert not list(_too_long(request, shape))
@@ -422,8 +435,8 @@ sys.addaudithook(watch)
 
 
 @each_workflow
-def test_a_definition_asks_nobody_and_is_the_same_everywhere(workflow: str, tmp_path: Path):
-    """No network, no credentials; the order of sets, the region and the machine's own settings change no byte."""
+def test_a_definition_needs_no_network_and_is_reproducible(workflow: str, tmp_path: Path):
+    """No network, no credentials; hash seed, region and the computer's own settings change no byte."""
     (tmp_path / "sitecustomize.py").write_text(WATCH)
     settings = tmp_path / ".config" / "sagemaker" / "config.yaml"
     settings.parent.mkdir(parents=True)
@@ -475,7 +488,7 @@ def _image(step: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("content", [None, '{"etl": {}}'])
-def test_a_wrong_file_of_images_is_told_in_a_sentence(content: str | None, tmp_path: Path):
+def test_a_wrong_image_file_is_reported_in_a_sentence(content: str | None, tmp_path: Path):
     file = tmp_path / "bake.json"
     if content is not None:
         file.write_text(content)

@@ -1,6 +1,6 @@
 """SageMaker's own local mode, and what its version 3 lacks for these pipelines.
 
-Each patch has a test that fails once the SDK does without it: tests/pipelines/test_local_mode.py.
+Each patch has a test that fails once the SDK does not need it: tests/tools/test_sagemaker_mode.py.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from sagemaker.mlops.local import pipeline as executors
 from sagemaker.mlops.local import pipeline_entities as entities
 from sagemaker.mlops.workflow.steps import StepTypeEnum
 
-Tell = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any]], None]
 
 
 class Session(LocalPipelineSession):  # type: ignore[misc]
-    """Runs a pipeline here, telling of each step as it begins and ends."""
+    """Runs a pipeline on this computer, and reports each step as it begins and ends."""
 
-    def run(self, pipeline: Any, parameters: dict[str, str], tell: Tell) -> Any:
-        """Run a pipeline to its end; the execution, whose ``describe()`` and ``list_steps()`` tell of it."""
-        execution = _Execution(tell, pipeline, parameters, self)
+    def run(self, pipeline: Any, parameters: dict[str, str], report: Report) -> Any:
+        """Run a pipeline to its end; return the execution, which has ``describe()`` and ``list_steps()``."""
+        execution = _Execution(report, pipeline, parameters, self)
         executor = executors.LocalPipelineExecutor(execution, self)
         executor._step_executor_factory = _Executors(executor)
         return executor.execute()
 
 
 class _Execution(entities._LocalPipelineExecution):  # type: ignore[misc]
-    """An execution that tells of its steps, and may hold one that registers a model (the SDK refuses it)."""
+    """An execution that reports its steps, and may hold one that registers a model, which the SDK refuses."""
 
-    def __init__(self, tell: Tell, pipeline: Any, parameters: dict[str, str], session: Any) -> None:
-        self._tell = tell
+    def __init__(self, report: Report, pipeline: Any, parameters: dict[str, str], session: Any) -> None:
+        self._report = report
         super().__init__(entities._generate_execution_id(), pipeline, parameters, local_session=session)
 
     def _initialize_step_execution(self, steps: Any) -> None:
@@ -46,20 +46,20 @@ class _Execution(entities._LocalPipelineExecution):  # type: ignore[misc]
 
     def mark_step_executing(self, step_name: str) -> None:
         super().mark_step_executing(step_name)
-        self._told(step_name)
+        self._report_step(step_name)
 
     def update_step_properties(self, step_name: str, step_properties: Any) -> None:
         super().update_step_properties(step_name, step_properties)
-        self._told(step_name)
+        self._report_step(step_name)
 
     def update_step_failure(self, step_name: str, failure_message: str) -> None:
         try:
             super().update_step_failure(step_name, failure_message)
         finally:
-            self._told(step_name)
+            self._report_step(step_name)
 
-    def _told(self, name: str) -> None:
-        self._tell(self.step_execution[name].to_list_steps_response())
+    def _report_step(self, name: str) -> None:
+        self._report(self.step_execution[name].to_list_steps_response())
 
 
 class _RegisterExecution(entities._LocalPipelineExecutionStep):  # type: ignore[misc]
@@ -75,7 +75,7 @@ class _Executors(executors._StepExecutorFactory):  # type: ignore[misc]
 
 
 class _Register(executors._StepExecutor):  # type: ignore[misc]
-    """Registers a model where the session's SageMaker is; the SDK has no executor for it."""
+    """Registers a model in the session's SageMaker; the SDK has no executor for it."""
 
     def execute(self) -> dict[str, Any]:
         executor = self.pipline_executor  # the SDK's spelling
@@ -87,8 +87,8 @@ class _Register(executors._StepExecutor):  # type: ignore[misc]
         return {**request, "ModelPackageArn": registry.create_model_package(**request)["ModelPackageArn"]}
 
 
-def _with_last_words(method: Callable[..., Any], file: str) -> Callable[..., Any]:
-    """A job's failure as SageMaker tells it: the stage's own message, where the SDK has an exit code only."""
+def _with_exit_message(method: Callable[..., Any], file: str) -> Callable[..., Any]:
+    """Return a method that fails with the stage's own message, as SageMaker does; the SDK has the exit code only."""
 
     def run(self: Any, *arguments: Any, **named: Any) -> Any:
         cleanup = self._cleanup
@@ -107,5 +107,5 @@ def _with_last_words(method: Callable[..., Any], file: str) -> Callable[..., Any
     return run
 
 
-_SageMakerContainer.process = _with_last_words(_SageMakerContainer.process, "message")
-_SageMakerContainer.train = _with_last_words(_SageMakerContainer.train, "failure")
+_SageMakerContainer.process = _with_exit_message(_SageMakerContainer.process, "message")
+_SageMakerContainer.train = _with_exit_message(_SageMakerContainer.train, "failure")

@@ -1,6 +1,6 @@
-"""Runs a pipeline on this machine: the images in Docker, by SageMaker's local mode, over an AWS that moto serves here.
+"""Run a pipeline on this computer: the images in Docker, by SageMaker's local mode, over an AWS that moto serves.
 
-What lies below a folder is put into that AWS before, and what the pipeline left is taken back after it.
+The content of a folder is uploaded to that AWS before the run, and what the pipeline left is downloaded after it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import boto3
 import docker
@@ -29,71 +28,91 @@ from fraudline.catalog.workflow import LABELS, RAW
 from fraudline.orchestration.local.runner import Places
 from fraudline.orchestration.sagemaker.service import line_of
 from fraudline.runtime import s3
-from tools.sagemaker_local import mode as local_mode
+from tools.sagemaker_local import mode
 
 ROOT, DATA = "s3://fraudline/root", "s3://fraudline/data"
+# The folder below the root that keeps registered models between runs.
 REGISTRY = "model-packages"
-_REGION = "us-east-1"
+_BUCKET = "fraudline"
+_CREDENTIALS = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
 
 
 @contextmanager
-def aws(data: Path | None, root: Path) -> Iterator[Path]:
-    """An AWS of this machine's own, holding a folder's raw/ and labeled/ as DATA and another as ROOT.
+def local_aws(data: Path | None, root: Path) -> Iterator[Path]:
+    """Serve an AWS on this computer, with a folder's raw/ and labeled/ at DATA and another folder at ROOT.
 
     Args:
         data: the folder with raw/ and labeled/.
-        root: the folder of all that is written; it is brought up to date in the end, whatever happened.
+        root: the folder of everything that is written; it is updated at the end, also after a failure.
 
     Yields:
-        A scratch folder with ``environment``, by which a container reaches that AWS.
+        A scratch folder with the file ``environment``, by which a container reaches that AWS.
     """
     engine = _engine()
-    here, from_containers = _addresses(engine)
-    moto = ThreadedMotoServer(here, 0, verbose=False)
+    host, host_for_containers = _addresses(engine)
+    moto = ThreadedMotoServer(host, 0, verbose=False)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto.start()
     _, port = moto.get_host_and_port()
-    settings = {"AWS_DEFAULT_REGION": _REGION, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-    outside = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     scratch = Path(tempfile.mkdtemp(prefix="fraudline-"))
     try:
-        with patch.dict(os.environ, {**outside, **settings, "AWS_ENDPOINT_URL": f"http://{here}:{port}"}, clear=True):
-            s3._client.cache_clear()
-            boto3.client("s3").create_bucket(Bucket=ROOT.split("/")[2])
-            reached = {**settings, "AWS_ENDPOINT_URL": f"http://{from_containers}:{port}"}
-            (scratch / "environment").write_text("".join(f"{name}={value}\n" for name, value in reached.items()))
+        with _environment({**_CREDENTIALS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}):
+            boto3.client("s3").create_bucket(Bucket=_BUCKET)
+            container = {**_CREDENTIALS, "AWS_ENDPOINT_URL": f"http://{host_for_containers}:{port}"}
+            lines = [f"{name}={value}\n" for name, value in container.items()]
+            (scratch / "environment").write_text("".join(lines))
             if data:
-                for place in (RAW, LABELS):
-                    s3.upload(data / place.template, f"{DATA}/{place.template}", str)
-            _bring(root)
+                for address in (RAW, LABELS):
+                    s3.upload(data / address.template, f"{DATA}/{address.template}", str)
+            _upload(root)
             try:
                 yield scratch
             finally:
-                _take_back(root)
+                _download(root)
     finally:
         moto.stop()
-        s3._client.cache_clear()
         _remove_containers(engine, scratch)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def session(scratch: Path, **local: Any) -> local_mode.Session:
-    """SageMaker's local mode, with containers that reach the AWS of this machine."""
-    made = local_mode.Session(boto3.session.Session(), default_bucket=ROOT.split("/")[2])
+@contextmanager
+def _environment(aws: Mapping[str, str]) -> Iterator[None]:
+    """Replace all AWS variables of this process by others while the context is open."""
+    original = dict(os.environ)
+    for name in original:
+        if name.startswith("AWS_"):
+            del os.environ[name]
+    os.environ.update(aws)
+    s3._client.cache_clear()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(original)
+        s3._client.cache_clear()
+
+
+def session(scratch: Path, **local: Any) -> mode.Session:
+    """Return SageMaker's local mode, with containers that reach the AWS of this computer."""
+    session = mode.Session(boto3.session.Session(), default_bucket=_BUCKET)
     containers = {"env_file": [str(scratch / "environment")]}
-    made.config = {"local": {"container_root": str(scratch), "container_config": containers, **local}}
-    return made
+    session.config = {"local": {"container_root": str(scratch), "container_config": containers, **local}}
+    return session
 
 
-def run(pipeline: Any, parameters: dict[str, str], scratch: Path) -> bool:
-    """Run a pipeline, telling of each step on standard output and letting the stages log to standard error."""
-    out = sys.stdout
-    with redirect_stdout(sys.stderr):  # where the SDK writes what the containers say
-        execution = (
-            session(scratch)
-            .run(pipeline, parameters, lambda step: print(line_of(step), file=out, flush=True))
-            .describe()
-        )
+def execute(pipeline: Any, parameters: dict[str, str], scratch: Path) -> bool:
+    """Run a pipeline: report each step on standard output, and let the stages log to standard error.
+
+    Returns:
+        True where it succeeded.
+    """
+    output = sys.stdout
+
+    def report(step: Mapping[str, Any]) -> None:
+        print(line_of(step), file=output, flush=True)
+
+    with redirect_stdout(sys.stderr):  # where the SDK writes what the containers log
+        execution = session(scratch).run(pipeline, parameters, report).describe()
     print(f"{pipeline.name}: {execution['PipelineExecutionStatus']}")
     return bool(execution["PipelineExecutionStatus"] == "Succeeded")
 
@@ -108,17 +127,18 @@ def _engine() -> Any:
 
 
 def _addresses(engine: Any) -> tuple[str, str]:
-    """Where to listen, and what a container calls that: the bridge's own address, or what a desktop's engine names."""
+    """Return the address to listen on, and its name in a container: the bridge's, or that of a desktop's engine."""
     gateway = engine.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
-    with socket.socket() as tried:
+    with socket.socket() as probe:
         try:
-            tried.bind((gateway, 0))
+            probe.bind((gateway, 0))
         except OSError:
             return "127.0.0.1", "host.docker.internal"
     return gateway, gateway
 
 
-def _bring(root: Path) -> None:
+def _upload(root: Path) -> None:
+    """Put the root folder into S3 and its registered models into the registry."""
     Places(root, root).prepare()
     s3.upload(root, f"{ROOT}/", str)
     sagemaker = boto3.client("sagemaker")
@@ -128,17 +148,18 @@ def _bring(root: Path) -> None:
         sagemaker.create_model_package(**json.loads(file.read_text()))
 
 
-def _take_back(root: Path) -> None:
+def _download(root: Path) -> None:
+    """Make the root folder equal to what lies in S3, and keep the registered models beside it."""
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=".fraudline-") as folder:
         fresh = Path(folder) / "root"
         s3.fetch(f"{ROOT}/", fresh)
-        for place in [path for path in fresh.rglob("*") if path.is_file()]:
-            old = root / place.relative_to(fresh)
-            old.parent.mkdir(parents=True, exist_ok=True)
-            place.replace(old)
-    kept = {key.removeprefix(f"{ROOT}/") for key in s3.listed(f"{ROOT}/")}
+        for path in [path for path in fresh.rglob("*") if path.is_file()]:
+            target = root / path.relative_to(fresh)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    keys = {key.removeprefix(f"{ROOT}/") for key in s3.listed(f"{ROOT}/")}
     for path in [path for path in root.rglob("*") if path.is_file()]:
-        if path.relative_to(root).as_posix() not in kept:
+        if path.relative_to(root).as_posix() not in keys:
             path.unlink()
     for name, request in _packages():
         file = root / REGISTRY / name
@@ -147,20 +168,20 @@ def _take_back(root: Path) -> None:
 
 
 def _packages() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each registered model, as group/version.json and the request that registered it."""
+    """Yield each registered model, as group/version.json and the request that registered it."""
     sagemaker = boto3.client("sagemaker")
-    asked = sagemaker.meta.service_model.operation_model("CreateModelPackage").input_shape.members
+    members = sagemaker.meta.service_model.operation_model("CreateModelPackage").input_shape.members
     for group in sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]:
         listed = sagemaker.list_model_packages(ModelPackageGroupName=group["ModelPackageGroupName"])
         for package in listed["ModelPackageSummaryList"]:
-            found = sagemaker.describe_model_package(ModelPackageName=package["ModelPackageArn"])
-            request = {name: value for name, value in found.items() if name in asked and value not in (None, [], {})}
+            description = sagemaker.describe_model_package(ModelPackageName=package["ModelPackageArn"])
+            request = {name: value for name, value in description.items() if name in members and value}
             request.pop("ModelPackageName", None)
-            yield f"{group['ModelPackageGroupName']}/{found['ModelPackageVersion']}.json", request
+            yield f"{group['ModelPackageGroupName']}/{description['ModelPackageVersion']}.json", request
 
 
 def _remove_containers(engine: Any, scratch: Path) -> None:
-    """The SDK leaves its stopped containers, and a network."""
+    """Remove the stopped containers and the network that the SDK leaves behind."""
     for container in engine.containers.list(all=True, filters={"label": "com.docker.compose.project"}):
         if str(container.labels.get("com.docker.compose.project.working_dir", "")).startswith(str(scratch)):
             container.remove(force=True)
@@ -172,7 +193,7 @@ def _remove_containers(engine: Any, scratch: Path) -> None:
 
 
 def serve(group: str, port: int, scratch: Path) -> bool:
-    """Serve the model registered last in a group, until told to stop."""
+    """Serve the last registered model of a group until SIGINT or SIGTERM."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -1,1 +1,1 @@
-"""What pipeline.py does with its definitions: in SageMaker, and on this machine in SageMaker's local mode."""
+"""SageMaker Pipelines: definitions rendered from plans, and executions created, started and watched."""

@@ -1,4 +1,4 @@
-"""A definition asks nobody, though the SDK makes clients, on import already, that want a region and keys."""
+"""An environment in which the SageMaker SDK asks nobody, though it creates clients as soon as it is imported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from unittest.mock import patch
 
 from fraudline.entrypoints import opt_ml
 
@@ -24,12 +23,20 @@ _ENVIRONMENT = {
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """While it is open, the SDK finds an environment that is the same on every machine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    with patch.dict(os.environ, kept | _ENVIRONMENT, clear=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that no job is started here
-        logging.disable(logging.WARNING)
+    """Give the SDK the same environment on every computer while the context is open, and restore it afterwards."""
+    original = dict(os.environ)
+    neutral = {name: value for name, value in original.items() if not name.startswith("AWS_")}
+    _set_environment(neutral | _ENVIRONMENT)
+    logging.disable(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the SDK warns that it starts no job here
         try:
             yield
         finally:
+            _set_environment(original)
             logging.disable(logging.NOTSET)
+
+
+def _set_environment(variables: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from tests.orchestration.sagemaker.test_run_local import fraudline, run_local
+from tests.tools.test_sagemaker_run import fraudline, run_local
 
 
 @pytest.mark.slow

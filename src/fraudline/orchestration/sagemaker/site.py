@@ -1,0 +1,98 @@
+"""Where a site's SageMaker jobs run: role, key, network, instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fraudline.catalog.plan import title
+from fraudline.catalog.settings import Settings
+
+ROLE = "arn:aws:iam::123456789012:role/fraudline"  # stands in a definition that nobody has deployed
+INSTANCE = "ml.m5.xlarge"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where jobs run.
+
+    Attributes:
+        role: ARN of the role that the jobs, and an endpoint, run as.
+        kms_key: key of the volumes and outputs, empty for SageMaker's own.
+        subnets: subnets of the jobs and of an endpoint.
+        security_groups: security groups of the same.
+        network_isolation: cut jobs off from the network where they need none.
+        spot: train on spot instances, with checkpoints.
+        tags: of the pipeline and its jobs.
+        instances: instance type by platform, "processing" or "training".
+        settings: defaults of stage settings, by name.
+        endpoint: name of the endpoint that hosts the champion, empty for none.
+    """
+
+    role: str = ROLE
+    kms_key: str = ""
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    network_isolation: bool = False
+    spot: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+    instances: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[tuple[str, str], ...] = ()
+    endpoint: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings, **replaced: Any) -> Site:
+        """Return the site of a settings file, with fields replaced by others."""
+        values: dict[str, Any] = {
+            "role": settings.role or ROLE,
+            "kms_key": settings.kms_key,
+            "subnets": tuple(settings.subnets),
+            "security_groups": tuple(settings.security_groups),
+            "network_isolation": settings.network_isolation,
+            "spot": settings.spot,
+            "tags": settings.tags,
+            "instances": {"processing": settings.processing_instance, "training": settings.training_instance},
+            "settings": tuple(settings.parameters()),
+            "endpoint": settings.endpoint_name if settings.host_endpoint else "",
+        }
+        return cls(**values | replaced)
+
+    def tag_list(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]] | None:
+        """Return the tags as a request has them, or under the names that a class of the SDK wants."""
+        return [{key: name, value: text} for name, text in self.tags.items()] or None
+
+    def defaults(self, serving_image: str) -> dict[str, str]:
+        """Return the defaults of a pipeline's parameters: the file's, and an endpoint that runs where the jobs do."""
+        endpoint = {
+            "serving_image": serving_image,
+            "role": self.role,
+            "kms_key": self.kms_key,
+            "subnets": ",".join(self.subnets),
+            "security_groups": ",".join(self.security_groups),
+            "network_isolation": str(self.network_isolation).lower(),
+            "deploy_model_endpoint": self.endpoint,
+            "fraud_scoring_endpoint": f"sagemaker://{self.endpoint}" if self.endpoint else "",
+        }
+        values = {title(name): value for name, value in endpoint.items()}
+        return values | by_name((title(name), value) for name, value in self.settings)
+
+    def instance(self, platform: str) -> str:
+        """Return the instance type of a platform's jobs."""
+        return self.instances.get(platform, INSTANCE)
+
+    def network(self, *, needs_s3: bool) -> dict[str, object]:
+        """Return a job's network options; a job with explicit channels has to reach S3, others can be cut off."""
+        return {
+            "subnets": list(self.subnets) or None,
+            "security_group_ids": list(self.security_groups) or None,
+            "enable_network_isolation": (self.network_isolation and not needs_s3) or None,
+        }
+
+
+def by_name(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return settings by name, the values of a repeated one joined with commas."""
+    merged: dict[str, str] = {}
+    for name, value in settings:
+        merged[name] = f"{merged[name]},{value}" if name in merged else value
+    return merged
