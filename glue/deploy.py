@@ -21,12 +21,12 @@ import boto3
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError, WaiterError
 
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.stage import NO_CHAMPION, POINTER_FILE
 from fraudline.orchestration.images import images
 
 GLUE = Path(__file__).parent
 FOUNDATION, CHANGE_SET = "fraudline-foundation", "make-deploy"
 GLUE_MODULES = ("boto3", "numpy", "polars")  # what Glue installs beside the wheel, as its lock has them
-NO_CHAMPION = b'{"champion": null}\n'
 
 
 class Cloud:
@@ -96,7 +96,9 @@ class Cloud:
         """Say that there is no champion yet, unless there is a pointer: without one, stages refuse to go on."""
         bucket = root.removeprefix("s3://")
         try:
-            self.s3.put_object(Bucket=bucket, Key="champion/current.json", Body=NO_CHAMPION, IfNoneMatch="*")
+            self.s3.put_object(
+                Bucket=bucket, Key=f"champion/{POINTER_FILE}", Body=NO_CHAMPION.encode(), IfNoneMatch="*"
+            )
         except ClientError as error:
             if error.response["Error"]["Code"] != "PreconditionFailed":
                 raise

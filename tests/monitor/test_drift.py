@@ -19,7 +19,7 @@ HISTOGRAMS = {"amount": histogram(AMOUNT, DAYS, ONES), "is_weekend": histogram(W
 
 
 def verdicts(amount: np.ndarray, weekend: np.ndarray) -> dict[str, str]:
-    table = measure(pl.DataFrame({"amount": amount, "is_weekend": weekend}), HISTOGRAMS)
+    table = measure(np.column_stack([amount, weekend]), HISTOGRAMS)
     return {row["feature"]: verdict(row["psi"], row["usual"]) for row in table.iter_rows(named=True)}
 
 

@@ -14,7 +14,8 @@ from fraudline.catalog.errors import InputError
 from fraudline.catalog.schema import SCORES
 from fraudline.catalog.stages import STAGES
 from fraudline.model.artifact import find, pack
-from fraudline.model.model import Model, calibrated, load
+from fraudline.model.calibration import calibrated
+from fraudline.model.model import Model, load
 from fraudline.runtime.channels import Channels
 from fraudline.score import risk
 from fraudline.score.alerts import alerts_of

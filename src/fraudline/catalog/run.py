@@ -9,6 +9,14 @@ from fraudline.catalog.days import day_before
 
 
 @dataclass(frozen=True)
+class Job:
+    """The platform's job that runs a stage; what the platform does not name is None."""
+
+    name: str | None
+    arn: str | None
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of a stage.
 
@@ -17,12 +25,14 @@ class Run:
         execution: who publishes, for the error when two executions disagree.
         replace: let a published channel change what it holds.
         now: the clock.
+        job: the platform's job, where it names one.
     """
 
     as_of: date
     execution: str
     replace: bool
     now: datetime
+    job: Job | None = None
 
     @property
     def day(self) -> date:

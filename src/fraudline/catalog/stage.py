@@ -17,6 +17,7 @@ SUMMARY = "summary"
 SUMMARY_FILE = "summary.json"
 # Names the champion, or null: the first file that a new root needs.
 POINTER_FILE = "current.json"
+NO_CHAMPION = '{"champion": null}\n'
 # The key of a summary that holds the values of the stage's metrics, by name.
 WATCHED = "watched"
 

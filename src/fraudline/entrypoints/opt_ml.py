@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.run import Job
 from fraudline.catalog.stage import SUMMARY, Stage
 
 ROOT_VARIABLE = "FRAUDLINE_ML_ROOT"
@@ -42,6 +43,16 @@ def checkpoints(stage: Stage) -> Path | None:
     """The folder that SageMaker copies to S3 and back when a training goes on elsewhere; it makes it where asked to."""
     folder = root() / "checkpoints"
     return folder if stage.platform == "training" and folder.is_dir() else None
+
+
+def job(stage: Stage) -> Job | None:
+    """Return the Training job that runs a stage, None outside SageMaker Training.
+
+    Its environment names the job (docs.aws.amazon.com/sagemaker/latest/dg/
+    your-algorithms-training-algo-running-container.html); local mode gives the name alone.
+    """
+    name, arn = os.environ.get("TRAINING_JOB_NAME"), os.environ.get("TRAINING_JOB_ARN")
+    return Job(name, arn) if stage.platform == "training" and (name or arn) else None
 
 
 def hyperparameters(stage: Stage) -> dict[str, str]:

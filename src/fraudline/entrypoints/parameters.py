@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fraudline.catalog.errors import InputError
-from fraudline.catalog.run import Run
+from fraudline.catalog.run import Job, Run
 from fraudline.catalog.stage import REQUIRED, Parameter, Stage
 from fraudline.catalog.stages import AS_OF, RUN
 
 
-def split_run(values: Mapping[str, Any]) -> tuple[list[Run], dict[str, Any]]:
+def split_run(values: Mapping[str, Any], job: Job | None = None) -> tuple[list[Run], dict[str, Any]]:
     """Split the values of a batch stage into its Run and its own parameters; a server has no Run."""
     own = dict(values)
     if AS_OF.name not in own:
         return [], own
-    return [Run(**{parameter.name: own.pop(parameter.name) for parameter in RUN})], own
+    return [Run(**{parameter.name: own.pop(parameter.name) for parameter in RUN}, job=job)], own
 
 
 def parse(stage: Stage, texts: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def attempt(stage: Stage, given: Callable[[], Mapping[str, Any]]) -> Ended:
 def call(stage: Stage, channels: Channels, values: Mapping[str, Any]) -> Summary:
     """Import the stage's module, and only that, and run it."""
     module = import_module(f"fraudline.{stage.image}.{stage.name.replace('-', '_')}")
-    run, own = parameters.split_run(values)
+    run, own = parameters.split_run(values, opt_ml.job(stage))
     summary: Summary = module.run(channels, *run, **own)
     return summary
 

@@ -1,1 +1,1 @@
-"""The model room: what training, scoring and monitoring share of a model."""
+"""What training, scoring and monitoring share about a model: artifact, metrics, calibration, feature tables."""

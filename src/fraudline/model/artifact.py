@@ -1,4 +1,4 @@
-"""A model's files: where they lie in a channel, how they are packed, and what checks them.
+"""The files of a model: where they lie in a channel, how they are packed, and how the champion is named.
 
 An artifact is model.ubj, manifest.json and probes.json; no pickle. This module needs no XGBoost;
 ``model.py`` reads and writes the model itself.
@@ -11,13 +11,14 @@ import hashlib
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.stage import POINTER_FILE
-from fraudline.runtime.channels import Channels, read_json
+from fraudline.runtime.channels import MANIFEST_FILE, Channels, read_json
 
 MODEL_FILE = "model.ubj"
 PROBES_FILE = "probes.json"
@@ -25,7 +26,16 @@ ARCHIVE_FILE = "model.tar.gz"
 
 
 def find(channels: Channels, name: str = "model") -> Path:
-    """The folder of an artifact's files, wherever in the channel they are; unpacks an archive."""
+    """Return the folder of an artifact's files.
+
+    Args:
+        channels: the stage's channels.
+        name: an input that holds the files themselves, a model.tar.gz of them (SageMaker Training uploads only that),
+            or current.json beside the champion's folder.
+
+    Raises:
+        InputError: there is no champion, or the archive is broken.
+    """
     folder = channels.folder(name)
     if (folder / POINTER_FILE).is_file():
         champion = champion_of(channels, name)
@@ -45,25 +55,40 @@ def find(channels: Channels, name: str = "model") -> Path:
 
 
 def champion_of(channels: Channels, name: str = "champion") -> str | None:
-    """The version that current.json names, or None where there is no champion yet."""
+    """Return the model version that an input's current.json names, None where there is no champion yet.
+
+    Raises:
+        InputError: the pointer is missing or broken; a new root holds NO_CHAMPION, so that a lost one is noticed.
+    """
     pointer = channels.read_json(name, POINTER_FILE)
     if not isinstance(pointer, dict) or "champion" not in pointer:
         raise InputError(f"channel '{name}': {POINTER_FILE} has no key 'champion'; restore it, or write null")
-    version: str | None = pointer["champion"] and pointer["champion"]["model_version"]
-    return version
+    if not pointer["champion"]:
+        return None
+    return str(pointer["champion"]["model_version"])
+
+
+def replaced_champion(channels: Channels, name: str = "champion") -> dict[str, Any]:
+    """Return what an output's current.json says of the champion to be replaced, empty where there is none."""
+    pointer = channels.held(name, POINTER_FILE) or {}
+    return pointer.get("champion") or {}
 
 
 def digest(folder: Path) -> str:
-    """A hash of an artifact's files."""
+    """Return a hash of an artifact's files, equal for equal models.
+
+    The summary that lies beside them is left out: it names the training job, and each rerun has another.
+    """
     content = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        content.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    for name in sorted((MODEL_FILE, MANIFEST_FILE, PROBES_FILE)):
+        content.update(f"{name} {hashlib.sha256((folder / name).read_bytes()).hexdigest()}\n".encode())
     return content.hexdigest()
 
 
 def pack(folder: Path) -> bytes:
-    """An artifact as model.tar.gz, the same bytes for the same files."""
+    """Return a folder's files as model.tar.gz, the same bytes for the same files."""
     packed = io.BytesIO()
+    # Neither gzip's header nor tar's entries hold a time.
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
         for path in sorted(folder.iterdir()):
             entry = tarfile.TarInfo(path.name)
@@ -74,6 +99,11 @@ def pack(folder: Path) -> bytes:
 
 
 def probes(folder: Path, name: str = "model") -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The artifact's probe rows and their scores."""
+    """Return an artifact's probes: rows x features, NaN where missing, and the score of each row.
+
+    Args:
+        folder: the artifact's.
+        name: the channel, for errors.
+    """
     content = read_json(folder / PROBES_FILE, name)
     return np.array(content["rows"], np.float32), np.array(content["scores"])

@@ -1,7 +1,8 @@
-"""The feature tables as arrays."""
+"""Feature tables as arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,35 +11,64 @@ from numpy.typing import NDArray
 
 from fraudline.catalog.contract import ContractFile
 from fraudline.catalog.errors import InputError
-from fraudline.catalog.schema import FEATURE_KEYS
+from fraudline.catalog.schema import FEATURE_KEYS, Schema
 from fraudline.runtime.channels import Channels
 from fraudline.runtime.feature_contract import read_contract
+
+Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Rows x features (float32, NaN where null), their labels, keys, and contract.json.
+    """Labeled rows to learn from or to judge by.
 
-    ``weights`` tells how many rows each stands for: more than itself where others like it were not sampled.
+    Attributes:
+        values: rows x features, NaN where missing.
+        labels: 1 for fraud, else 0.
+        weights: how many rows each row stands for, above 1 where sampling dropped others like it.
+        keys: columns FEATURE_KEYS.
+        contract: the content of contract.json.
     """
 
-    values: NDArray[np.float32]
+    values: Matrix
     labels: NDArray[np.int8]
     weights: NDArray[np.float32]
     keys: pl.DataFrame
     contract: ContractFile
 
 
-def read_features(channels: Channels, name: str) -> FeatureTable:
-    """A labelled feature table with the contract beside it."""
+def read_features(
+    channels: Channels, name: str, features: Sequence[str], others: Schema = FEATURE_KEYS
+) -> tuple[pl.DataFrame, Matrix]:
+    """Read a feature table.
+
+    Args:
+        channels: the stage's channels.
+        name: the input.
+        features: names of the features, in the order of the matrix.
+        others: columns to read beside them.
+
+    Returns:
+        The other columns, and the features as rows x features, NaN where null.
+    """
+    table = channels.read(name, {**others, **dict.fromkeys(features, pl.Float32)})
+    # Row by row in memory, as XGBoost reads it.
+    return table.select(*others), table.select(features).to_numpy().astype(np.float32, order="C", copy=False)
+
+
+def read_labeled_features(channels: Channels, name: str) -> FeatureTable:
+    """Read a labeled feature table with the contract beside it.
+
+    Raises:
+        InputError: the table has no rows.
+    """
     contract = read_contract(channels, name)
-    names = contract["features"]
-    schema = {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32), "is_fraud": pl.Int8, "weight": pl.Float32}
-    table = channels.read(name, schema)
+    others = {**FEATURE_KEYS, "is_fraud": pl.Int8, "weight": pl.Float32}
+    table, values = read_features(channels, name, contract["features"], others)
     if not table.height:
         raise InputError(f"channel '{name}': no rows; check the summary of the stage that wrote it")
     return FeatureTable(
-        table.select(names).to_numpy().astype(np.float32, order="C", copy=False),
+        values,
         table.get_column("is_fraud").to_numpy(),
         table.get_column("weight").to_numpy(),
         table.select(*FEATURE_KEYS),

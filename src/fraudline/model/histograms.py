@@ -1,4 +1,4 @@
-"""What the features looked like in training, and how far other rows are from it."""
+"""Histograms of the training features, and the distance of other rows from them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from numpy.typing import NDArray
 
 BINS = 20
 USUAL_SHARE = 0.95
-_FLOOR = 1e-4  # a share that is never zero, so that an empty bin costs much and not everything
+_FLOOR = 1e-4  # keeps the logarithm finite: an empty bin weighs much, but not everything
 
 Histogram = dict[str, Any]
+Shares = NDArray[np.float64]
 
 
 def histogram(values: NDArray[np.float32], days: NDArray[np.int64], weights: NDArray[np.float32]) -> Histogram:
-    """A feature by its own quantiles.
+    """Return the histogram of a feature, its bins bounded by the feature's own quantiles.
 
     Args:
         values: of the training rows, NaN where missing.
         days: the day of each row.
-        weights: how many rows each stands for.
+        weights: how many rows each row stands for.
 
     Returns:
-        ``edges`` between the bins; ``shares`` of all rows in each; the share ``missing``; and
-        ``usual_psi``, which 95 % of the single days stay below: one day is a weekend or is not,
-        and that is no drift.
+        ``edges`` between the bins; ``shares`` of all rows in each bin; the share ``missing``; and
+        ``usual_psi``, the index that 95 % of single training days stay below. One day is a weekend
+        or is not, so its distance from the whole is no drift.
     """
-    known = values[~np.isnan(values)]
+    present = values[~np.isnan(values)]
     inner = np.linspace(0, 1, BINS + 1)[1:-1]
-    edges = np.unique(np.quantile(known, inner)) if len(known) else np.empty(0)
+    edges = np.unique(np.quantile(present, inner)) if len(present) else np.empty(0)
     shares = _shares(values, weights, edges)
-    daily = [_distance(_shares(values[days == day], weights[days == day], edges), shares) for day in np.unique(days)]
+    daily = [_psi(_shares(values[days == day], weights[days == day], edges), shares) for day in np.unique(days)]
     return {
         "edges": edges.tolist(),
         "shares": shares[:-1].tolist(),
@@ -41,18 +42,19 @@ def histogram(values: NDArray[np.float32], days: NDArray[np.int64], weights: NDA
 
 
 def psi(values: NDArray[np.float32], reference: Histogram) -> float:
-    """Population stability index of a feature's values against its histogram."""
+    """Return the population stability index of a feature's values against its histogram."""
     shares = _shares(values, np.ones(len(values), np.float32), np.array(reference["edges"]))
-    return _distance(shares, np.append(reference["shares"], reference["missing"]))
+    return _psi(shares, np.append(reference["shares"], reference["missing"]))
 
 
-def _shares(values: NDArray[np.float32], weights: NDArray[np.float32], edges: NDArray[Any]) -> NDArray[np.float64]:
-    """Shares of all rows in each bin, and of the missing ones last."""
+def _shares(values: NDArray[np.float32], weights: NDArray[np.float32], edges: NDArray[Any]) -> Shares:
+    """Return the share of rows in each bin, the share of missing values last."""
     bins = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
     counts = np.bincount(bins, weights, minlength=len(edges) + 2)
     return counts / max(float(counts.sum()), 1.0)
 
 
-def _distance(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    ours, theirs = np.maximum(ours, _FLOOR), np.maximum(theirs, _FLOOR)
-    return float(np.sum((ours - theirs) * np.log(ours / theirs)))
+def _psi(actual: Shares, expected: Shares) -> float:
+    """Return the sum over bins of (actual - expected) x ln(actual / expected)."""
+    actual, expected = np.maximum(actual, _FLOOR), np.maximum(expected, _FLOOR)
+    return float(np.sum((actual - expected) * np.log(actual / expected)))

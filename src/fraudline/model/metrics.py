@@ -1,4 +1,4 @@
-"""How good a ranking is. Weights count a row so many times; bootstrap samples are weights."""
+"""Measures of a ranking. A weight counts its row that many times, so a bootstrap sample is a set of weights."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Labels = NDArray[np.integer]
 
 
 def average_precision(labels: Labels, margins: Floats) -> float:
-    """Area under precision over recall by steps, tied rows as one, as in scikit-learn."""
+    """Return the area under the steps of precision over recall, as scikit-learn defines it; ties rank as one."""
     return Ranking(labels, margins).average_precision(np.ones(len(labels)))
 
 
 class Ranking:
-    """Rows sorted once by margin, to be weighed many times."""
+    """Rows sorted once by margin, to be measured under many sets of weights."""
 
     def __init__(self, labels: Labels, margins: Floats) -> None:
         self._order = np.argsort(-margins, kind="stable")
@@ -25,7 +25,7 @@ class Ranking:
         self._labels = labels[self._order]
 
     def average_precision(self, weights: Floats) -> float:
-        """With rows counted ``weights`` times; NaN where no fraud is."""
+        """Return the average precision of the weighted rows, NaN where none of them is fraud."""
         if not len(weights):
             return float("nan")
         weighted = weights[self._order]
@@ -38,7 +38,11 @@ class Ranking:
 
 
 class CardRanking:
-    """Cards of each day, ranked by their highest margin; an analyst's budget is k cards a day."""
+    """The cards of each day, ranked by their highest margin; analysts review k cards a day.
+
+    Attributes:
+        cards: the card of each entry, in the order of the weights that ``precision`` takes.
+    """
 
     def __init__(self, cards: pl.Series, days: pl.Series, labels: Labels, margins: Floats) -> None:
         table = pl.DataFrame({"card": cards, "day": days, "fraud": labels, "margin": margins})
@@ -54,12 +58,17 @@ class CardRanking:
         )
 
     def precision(self, k: int, weights: Floats | None = None) -> float:
-        """Mean over days of the share of compromised cards among the first k, each counted so many times."""
+        """Return card-precision@k: the share of compromised cards among a day's first k, averaged over the days.
+
+        Args:
+            k: cards reviewed a day.
+            weights: how many times each entry of ``cards`` counts; once each by default.
+        """
         weights = np.ones(len(self._frauds)) if weights is None else weights
         precisions = []
         for first, end in zip(self._firsts, [*self._firsts[1:], len(weights)], strict=True):
-            seen = np.cumsum(weights[first:end])
+            counted = np.cumsum(weights[first:end])
             # The last card that fits counts for what is left of the budget.
-            taken = np.clip(k - (seen - weights[first:end]), 0, weights[first:end])
-            precisions.append(float(np.sum(taken * self._frauds[first:end]) / k))
+            reviewed = np.clip(k - (counted - weights[first:end]), 0, weights[first:end])
+            precisions.append(float(np.sum(reviewed * self._frauds[first:end]) / k))
         return float(np.mean(precisions))

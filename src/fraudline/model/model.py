@@ -1,7 +1,7 @@
-"""A calibrated model: what it answers, and how it is written and read.
+"""A calibrated model: how it scores, and how it is written and read.
 
-Whoever loads it scores its probes first: a model that one version of XGBoost wrote and another reads
-can give other scores without an error.
+Reading one scores its probes first: one version of XGBoost may read what another wrote, and give
+other scores without an error.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from fraudline.catalog.errors import InputError
 from fraudline.model.artifact import MODEL_FILE, PROBES_FILE, find, probes
+from fraudline.model.calibration import calibrated
 from fraudline.runtime.channels import MANIFEST_FILE, Channels, read_json
 
-# Two builds of one XGBoost may sum a tree's leaves in another order.
+# Two builds of one XGBoost may sum a tree's leaves in different orders.
 PROBE_TOLERANCE = 1e-5
-NEEDED = ("model_version", "contract", "definitions", "features", "calibration", "versions")
+REQUIRED_KEYS = ("model_version", "contract", "definitions", "features", "calibration", "versions")
 
 Floats32 = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -29,46 +30,51 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Model:
-    """A booster with its calibration; ``manifest`` is what manifest.json holds."""
+    """A booster with its calibration; ``manifest`` is the content of manifest.json."""
 
     booster: xgboost.Booster
     manifest: dict[str, Any]
 
     @property
     def version(self) -> str:
-        """Such as v2026-02-01."""
+        """Return the version, such as v2026-02-01."""
         return str(self.manifest["model_version"])
 
     @property
     def features(self) -> list[str]:
-        """Names of the columns, in order."""
+        """Return the names of the columns, in their order."""
         return list(self.manifest["features"])
 
     def margins(self, rows: Floats32) -> Floats32:
-        """Raw log-odds of rows x features, NaN where a value is missing; what rows are ranked by."""
+        """Return the raw log-odds by which rows are ranked.
+
+        Args:
+            rows: rows x features, NaN where a value is missing.
+        """
         if not len(rows):
             return np.empty(0, np.float32)
         margins: Floats32 = self.booster.inplace_predict(rows, predict_type="margin")
         return margins
 
     def scores(self, margins: Floats32) -> Floats:
-        """Calibrated probabilities of fraud, strictly increasing in the margin."""
+        """Return calibrated probabilities of fraud, strictly increasing in the margin."""
         slope, intercept = self.manifest["calibration"]["slope"], self.manifest["calibration"]["intercept"]
         return calibrated(margins, slope, intercept)
 
     def contributions(self, rows: Floats32) -> Floats32:
-        """Exact SHAP values, rows x (features + bias); each row adds up to its margin."""
+        """Return exact SHAP values, rows x (features + bias); each row adds up to its margin."""
         values: Floats32 = self.booster.predict(xgboost.DMatrix(rows), pred_contribs=True)
         return values
 
 
-def calibrated(margins: Floats32, slope: float, intercept: float) -> Floats:
-    """Platt's sigmoid of margins."""
-    return 1.0 / (1.0 + np.exp(-(slope * margins.astype(np.float64) + intercept)))
-
-
 def save(folder: Path, model: Model, probe_rows: Floats32) -> None:
-    """Write an artifact's files; ``probe_rows`` are rows whose scores every reader must reproduce."""
+    """Write an artifact's files.
+
+    Args:
+        folder: where to write them.
+        model: what to write.
+        probe_rows: rows x features, whose scores every reader must reproduce.
+    """
     model.booster.save_model(folder / MODEL_FILE)
     (folder / MANIFEST_FILE).write_text(json.dumps(model.manifest, indent=2) + "\n")
     content = {
@@ -79,15 +85,15 @@ def save(folder: Path, model: Model, probe_rows: Floats32) -> None:
 
 
 def load(channels: Channels, name: str = "model") -> Model:
-    """The artifact in a channel: its files, a model.tar.gz of them, or a champion's folder.
+    """Read the artifact of a channel, wherever ``artifact.find`` finds it.
 
     Raises:
         InputError: a file is missing or broken, or the probes' scores are not reproduced.
     """
     folder = find(channels, name)
     manifest = read_json(folder / MANIFEST_FILE, name)
-    if absent := [key for key in NEEDED if key not in manifest]:
-        raise InputError(f"channel '{name}': {MANIFEST_FILE} lacks {', '.join(absent)}; train again with this version")
+    if missing := [key for key in REQUIRED_KEYS if key not in manifest]:
+        raise InputError(f"channel '{name}': {MANIFEST_FILE} lacks {', '.join(missing)}; train again with this version")
     try:
         booster = xgboost.Booster(model_file=folder / MODEL_FILE)
     except xgboost.core.XGBoostError as error:
@@ -96,7 +102,7 @@ def load(channels: Channels, name: str = "model") -> Model:
     rows, expected = probes(folder, name)
     scores = model.scores(model.margins(rows))
     worst = float(np.abs(scores - expected).max(initial=0))
-    if not worst <= PROBE_TOLERANCE:
+    if not worst <= PROBE_TOLERANCE:  # also where it is NaN
         raise InputError(
             f"channel '{name}': {model.version} does not reproduce its probes (a score differs by {worst:.2g}); it was "
             f"written by XGBoost {manifest['versions']['xgboost']}, this is {xgboost.__version__}; use the same"

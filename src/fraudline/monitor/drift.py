@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from fraudline.catalog.schema import FEATURE_KEYS
 from fraudline.model import artifact
+from fraudline.model.feature_table import read_features
 from fraudline.model.histograms import psi
 from fraudline.runtime.channels import MANIFEST_FILE, Channels, read_json
 
@@ -21,16 +22,15 @@ Verdict = Literal["stable", "as usual", "watch", "shifted"]
 def drift(channels: Channels) -> pl.DataFrame:
     """Measure the day's features against the histograms in the champion's manifest; see ``measure``."""
     histograms = read_json(artifact.find(channels, "reference") / MANIFEST_FILE, "reference")["histograms"]
-    names = list(histograms)
-    features = channels.read("features", {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32)})
-    return measure(features.select(names), histograms)
+    _, values = read_features(channels, "features", list(histograms))
+    return measure(values, histograms)
 
 
-def measure(features: pl.DataFrame, histograms: dict[str, Any]) -> pl.DataFrame:
+def measure(values: NDArray[np.float32], histograms: dict[str, Any]) -> pl.DataFrame:
     """Measure how far each feature has moved from its distribution in training.
 
     Args:
-        features: one column per feature, null where a value is missing.
+        values: rows x features, in the order of the histograms, NaN where a value is missing.
         histograms: those of the model's manifest, by feature.
 
     Returns:
@@ -38,14 +38,14 @@ def measure(features: pl.DataFrame, histograms: dict[str, Any]) -> pl.DataFrame:
         the single training days stayed below it), missing, missing_reference (shares of all rows).
     """
     rows = []
-    for name, reference in histograms.items():
-        values = features.get_column(name).to_numpy()
+    for column, (name, reference) in enumerate(histograms.items()):
+        of_feature = values[:, column]
         rows.append(
             {
                 "feature": name,
-                "psi": psi(values, reference),
+                "psi": psi(of_feature, reference),
                 "usual": reference["usual_psi"],
-                "missing": float(np.isnan(values).mean()),
+                "missing": float(np.isnan(of_feature).mean()),
                 "missing_reference": reference["missing"],
             }
         )

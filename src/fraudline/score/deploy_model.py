@@ -29,7 +29,6 @@ from fraudline.runtime.channels import MANIFEST_FILE, Channels
 from fraudline.score import client
 from fraudline.score.endpoint import Deployed, Hosting, deploy
 
-ENDPOINT = "fraud-detection-model-v1"
 START_TIMEOUT = 120  # seconds until the first healthy /ping
 
 
@@ -78,7 +77,7 @@ def run(
     _publish(channels, folder, model, run.execution)
     served = _deploy(channels, folder, model, hosting, replace=run.replace) if endpoint else None
     deployed = {
-        "endpoint_name": endpoint or ENDPOINT,
+        "endpoint_name": endpoint or None,
         "endpoint_arn": served and served.arn,
         "status": served.status if served else "Champion",
         "instance_type": serving_instance if served else None,
@@ -108,7 +107,7 @@ def _deploy(channels: Channels, folder: Path, model: Model, hosting: Hosting, *,
     """SageMaker reads the archive from its own address, so that is published first."""
     channels.publish("models", replace=replace)
     archive = f"{channels.destination('models').rstrip('/')}/{artifact.ARCHIVE_FILE}"
-    champion = (channels.held("champion", POINTER_FILE) or {}).get("champion") or {}
+    champion = artifact.replaced_champion(channels)
     before = champion.get("endpoint_configuration") if champion.get("endpoint_name") == hosting.endpoint else None
 
     def try_out() -> None:

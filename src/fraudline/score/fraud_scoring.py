@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import polars as pl
 
 from fraudline.catalog.contract import ContractFile, difference
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.risk import HIGH, LOW, MEDIUM
 from fraudline.catalog.run import Run
-from fraudline.catalog.schema import FEATURE_KEYS
 from fraudline.catalog.stage import Summary
+from fraudline.model.feature_table import read_features
 from fraudline.model.model import Model, load
 from fraudline.runtime.channels import Channels
 from fraudline.runtime.feature_contract import read_contract
@@ -22,10 +21,8 @@ from fraudline.score import client, risk
 def run(channels: Channels, run: Run, endpoint: str, batch: int, max_rejected: float) -> Summary:
     """Write ``scores``, in the order of the features; rows that an endpoint refused stand in its refused.jsonl."""
     contract = read_contract(channels, "features")
-    names = contract["features"]
-    table = channels.read("features", {**FEATURE_KEYS, **dict.fromkeys(names, pl.Float32)})
-    rows = table.select(names).to_numpy().astype(np.float32, order="C", copy=False)
-    ids = table.get_column("transaction_id")
+    keys, rows = read_features(channels, "features", contract["features"])
+    ids = keys.get_column("transaction_id")
     if not endpoint:
         scored = client.Scored(risk.score(_model(channels, contract), ids, rows), [])
     else:

@@ -1,1 +1,1 @@
-"""The train room: the model, its artifact, and the gate before production."""
+"""Training: the booster, its calibration, and the gate that decides on deployment."""

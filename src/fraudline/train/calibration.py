@@ -1,4 +1,4 @@
-"""From margins to probabilities."""
+"""The fit of the calibration that ``model.calibration`` applies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from fraudline.catalog.errors import InputError
 
 
 def platt(margins: NDArray[np.float32], labels: NDArray[np.int8]) -> dict[str, float | str]:
-    """Platt's sigmoid, fitted without regularisation on rows that the model has not seen.
+    """Fit Platt's sigmoid, without regularization.
+
+    Args:
+        margins: log-odds of rows that the trees were not fitted to.
+        labels: 1 for fraud, else 0.
+
+    Returns:
+        ``method``, ``slope`` and ``intercept``.
 
     Raises:
-        InputError: the fit does not rise with the margin, so the model knows nothing.
+        InputError: the probability would not rise with the margin, so the model has learned nothing.
     """
     fit = LogisticRegression(C=np.inf).fit(margins.astype(np.float64).reshape(-1, 1), labels)
-    # Digits beyond the solver's tolerance differ from one C library to another, and scores would with them.
+    # Digits beyond the solver's tolerance differ between C libraries, and scores would differ with them.
     slope, intercept = (float(f"{value:.9g}") for value in (fit.coef_[0, 0], fit.intercept_[0]))
     if slope <= 0:
         raise InputError(

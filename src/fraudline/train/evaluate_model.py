@@ -1,12 +1,12 @@
-"""Challenger against champion on the last mature days, and the gate's verdict."""
+"""Compare challenger and champion on the last mature days, and write the gate's verdict."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, precision_recall_fscore_support, roc_auc_score
 
 from fraudline.catalog.contract import difference
@@ -15,13 +15,13 @@ from fraudline.catalog.risk import above
 from fraudline.catalog.run import Run
 from fraudline.catalog.stage import WATCHED, Summary
 from fraudline.model.artifact import champion_of
-from fraudline.model.feature_table import FeatureTable, read_features
+from fraudline.model.feature_table import FeatureTable, read_labeled_features
 from fraudline.model.metrics import CardRanking, average_precision
-from fraudline.model.model import Model, load
+from fraudline.model.model import Floats, Floats32, Model, load
 from fraudline.runtime.channels import Channels
 from fraudline.train import gate
 
-WATCHES = ("accuracy", "recall", "average_precision", f"card_precision_at_{gate.CARDS}")
+WATCHED_METRICS = ("accuracy", "recall", gate.AVERAGE_PRECISION, gate.CARD_PRECISION)
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     seed: int,
 ) -> Summary:
     """Write ``evaluation``: the test window's scores and verdict.json; the metrics are in the summary."""
-    test, model = read_features(channels, "test"), load(channels)
+    test, model = read_labeled_features(channels, "test"), load(channels)
     if model.manifest["contract"] != test.contract["contract"]:
         raise InputError(
             f"channel 'model': {difference(model.manifest, test.contract)}, as the test window has it; "
@@ -46,13 +46,8 @@ def run(
     scores = model.scores(margins)
     flagged = above(scores, threshold)
     metrics = _metrics(test, margins, scores, flagged)
-    champion = _champion_margins(channels, test, model)
-    comparison = (
-        gate.compare(test.keys, test.labels, margins, champion, samples=samples, seed=seed)
-        if isinstance(champion, np.ndarray)
-        else champion
-    )
-    floors = {"average_precision": min_average_precision, f"card_precision_at_{gate.CARDS}": min_card_precision}
+    comparison = _comparison(channels, test, model, margins, samples, seed)
+    floors = {gate.AVERAGE_PRECISION: min_average_precision, gate.CARD_PRECISION: min_card_precision}
     verdict = gate.judge(metrics, floors, comparison)
     channels.write("evaluation", test.keys.with_columns(_columns(test, margins, scores)))
     decision = {"model_version": model.version, "deploy_recommended": verdict.deploy, "reasons": list(verdict.reasons)}
@@ -69,12 +64,12 @@ def run(
             {name: asdict(value) for name, value in comparison.items()} if isinstance(comparison, dict) else comparison
         ),
         "record_count": len(test.labels),
-        WATCHED: {name: metrics[name] for name in WATCHES},
+        WATCHED: {name: metrics[name] for name in WATCHED_METRICS},
         "exit_message": f"deploy_recommended={str(verdict.deploy).lower()}: {'; '.join(verdict.reasons)}",
     }
 
 
-def _metrics(test: FeatureTable, margins: Any, scores: Any, flagged: Any) -> dict[str, float]:
+def _metrics(test: FeatureTable, margins: Floats32, scores: Floats, flagged: NDArray[np.bool_]) -> dict[str, float]:
     precision, recall, f1, _ = precision_recall_fscore_support(test.labels, flagged, average="binary", zero_division=0)
     days = test.keys.get_column("timestamp").dt.date()
     cards = CardRanking(test.keys.get_column("customer_id"), days, test.labels, margins)
@@ -84,14 +79,16 @@ def _metrics(test: FeatureTable, margins: Any, scores: Any, flagged: Any) -> dic
         "f1_score": float(f1),
         "accuracy": float(np.mean(flagged == (test.labels == 1))),
         "auc": float(roc_auc_score(test.labels, margins)),
-        "average_precision": average_precision(test.labels, margins),
-        f"card_precision_at_{gate.CARDS}": cards.precision(gate.CARDS),
+        gate.AVERAGE_PRECISION: average_precision(test.labels, margins),
+        gate.CARD_PRECISION: cards.precision(gate.CARDS),
         "brier": float(brier_score_loss(test.labels, scores)),
     }
 
 
-def _champion_margins(channels: Channels, test: FeatureTable, challenger: Model) -> Any:
-    """The champion's margins on the test window; None without a champion; else why it can't judge."""
+def _comparison(
+    channels: Channels, test: FeatureTable, challenger: Model, margins: Floats32, samples: int, seed: int
+) -> gate.Comparisons | str | None:
+    """Compare with the champion; None where there is none yet, or the reason why it can't be compared."""
     if champion_of(channels) is None:
         return None
     champion = load(channels, "champion")
@@ -104,8 +101,8 @@ def _champion_margins(channels: Channels, test: FeatureTable, challenger: Model)
             f"champion {champion.version} was trained on days up to {champion.manifest['validation']['end']}, "
             f"and the test window begins on {test.contract['first']}"
         )
-    return champion.margins(test.values)
+    return gate.compare(test.keys, test.labels, margins, champion.margins(test.values), samples=samples, seed=seed)
 
 
-def _columns(test: FeatureTable, margins: Any, scores: Any) -> list[pl.Series]:
+def _columns(test: FeatureTable, margins: Floats32, scores: Floats) -> list[pl.Series]:
     return [pl.Series("margin", margins), pl.Series("fraud_score", scores), pl.Series("is_fraud", test.labels)]

@@ -1,22 +1,26 @@
-"""Whether a challenger may replace the champion: floors, and a paired bootstrap by card.
+"""The gate: whether a challenger may replace the champion, by floors and a paired bootstrap by card.
 
-Both score the same test window. Cards are drawn with replacement, because a card's transactions
-stand and fall together; the same draw weighs both models, so their difference is paired.
+Both models score the same test window. Cards are drawn with replacement, because the transactions of
+one card are not independent; each draw weights both models, so their difference is paired.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudline.model.metrics import CardRanking, Labels, Ranking
+from fraudline.model.metrics import CardRanking, Floats, Labels, Ranking
 
-AVERAGE_PRECISION_MARGIN = 0.01
-CARD_PRECISION_MARGIN = 0.02
-CARDS = 100
+CARDS = 100  # that analysts review a day
+# The gate's metrics, as evaluate-model's summary names them.
+AVERAGE_PRECISION = "average_precision"
+CARD_PRECISION = f"card_precision_at_{CARDS}"
+# How much worse a challenger may be, to allow for chance.
+MARGINS = {AVERAGE_PRECISION: 0.01, CARD_PRECISION: 0.02}
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,12 @@ class Comparison:
     high: float
 
 
+Comparisons = dict[str, Comparison]
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to deploy, and why, in words."""
+    """The decision whether to deploy, and its reasons, for people."""
 
     deploy: bool
     reasons: tuple[str, ...]
@@ -44,72 +51,87 @@ def compare(
     *,
     samples: int,
     seed: int,
-) -> dict[str, Comparison]:
-    """average_precision and card_precision_at_100 of two models' margins over the same rows.
+) -> Comparisons:
+    """Compare two models' margins over the same rows, by average precision and card-precision@100.
 
     Args:
         keys: customer_id and timestamp of the rows.
-        labels: 0 or 1.
-        challenger: its margins.
-        champion: its margins.
+        labels: 1 for fraud, else 0.
+        challenger: its margin of each row.
+        champion: its margin of each row.
         samples: bootstrap samples.
         seed: of the draws.
     """
-    cards = keys.get_column("customer_id")
-    days = keys.get_column("timestamp").dt.date()
-    names = cards.unique().sort()
-    row_card = cards.replace_strict(names, np.arange(len(names))).to_numpy()
-    rankings = [(Ranking(labels, m), CardRanking(cards, days, labels, m)) for m in (challenger, champion)]
-    places = [by_card.cards.replace_strict(names, np.arange(len(names))).to_numpy() for _, by_card in rankings]
+    cards = keys.get_column("customer_id").unique().sort()
+    challenged, defended = _Judged(keys, labels, challenger, cards), _Judged(keys, labels, champion, cards)
 
-    def measure(card_weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        (ours, ours_by_card), (theirs, theirs_by_card) = rankings
-        rows = card_weights[row_card]
-        return np.array(
-            [
-                ours.average_precision(rows) - theirs.average_precision(rows),
-                ours_by_card.precision(CARDS, card_weights[places[0]])
-                - theirs_by_card.precision(CARDS, card_weights[places[1]]),
-            ]
-        )
+    def measure(card_weights: Floats) -> NDArray[np.float64]:
+        return challenged.metrics(card_weights) - defended.metrics(card_weights)
 
     random = np.random.default_rng(seed)
-    draws = (random.multinomial(len(names), np.full(len(names), 1 / len(names))) for _ in range(samples))
+    draws = (random.multinomial(len(cards), np.full(len(cards), 1 / len(cards))) for _ in range(samples))
     differences = np.array([measure(draw.astype(float)) for draw in draws])
     low, high = np.nanquantile(differences, [0.025, 0.975], axis=0)
-    whole = measure(np.ones(len(names)))
+    whole = measure(np.ones(len(cards)))
     return {
-        name: Comparison(float(whole[i]), float(low[i]), float(high[i]))
-        for i, name in enumerate(("average_precision", f"card_precision_at_{CARDS}"))
+        name: Comparison(float(whole[position]), float(low[position]), float(high[position]))
+        for position, name in enumerate((AVERAGE_PRECISION, CARD_PRECISION))
     }
 
 
-def judge(
-    metrics: dict[str, float], floors: dict[str, float], comparison: dict[str, Comparison] | str | None
-) -> Verdict:
-    """The verdict.
+class _Judged:
+    """One model's rankings, to be measured under weights of cards."""
+
+    def __init__(self, keys: pl.DataFrame, labels: Labels, margins: NDArray[np.float32], cards: pl.Series) -> None:
+        row_cards = keys.get_column("customer_id")
+        self._ranking = Ranking(labels, margins)
+        self._card_ranking = CardRanking(row_cards, keys.get_column("timestamp").dt.date(), labels, margins)
+        self._row_positions = _positions(row_cards, cards)
+        self._ranked_positions = _positions(self._card_ranking.cards, cards)
+
+    def metrics(self, card_weights: Floats) -> NDArray[np.float64]:
+        """Return average precision and card-precision@100, each card counted as often as it was drawn."""
+        return np.array(
+            [
+                self._ranking.average_precision(card_weights[self._row_positions]),
+                self._card_ranking.precision(CARDS, card_weights[self._ranked_positions]),
+            ]
+        )
+
+
+def _positions(names: pl.Series, cards: pl.Series) -> NDArray[Any]:
+    """Return the position of each name in the sorted cards."""
+    return names.replace_strict(cards, np.arange(len(cards))).to_numpy()
+
+
+def judge(metrics: dict[str, float], floors: dict[str, float], comparison: Comparisons | str | None) -> Verdict:
+    """Return the verdict on a challenger.
 
     Args:
         metrics: the challenger's.
-        floors: the least that these metrics may be.
-        comparison: with the champion; None where there is no champion yet, or why it can't be a judge.
+        floors: the lowest value of each metric that may be deployed.
+        comparison: with the champion; None where there is no champion yet, or the reason why it can't be compared.
     """
     reasons = [
         f"{name} {metrics[name]:.3f} is below the floor of {floor:.3f}"
         for name, floor in floors.items()
-        if not metrics[name] >= floor
+        if not metrics[name] >= floor  # NaN is below every floor
     ]
     if isinstance(comparison, str):
         reasons.append(f"incomparable: {comparison}; a person has to decide")
     elif comparison is not None:
-        margins = {"average_precision": AVERAGE_PRECISION_MARGIN, f"card_precision_at_{CARDS}": CARD_PRECISION_MARGIN}
-        reasons += [
-            f"{name}: challenger less champion is {comparison[name].difference:+.3f}, and may be as low as "
-            f"{comparison[name].low:+.3f}, below {-margin}"
-            for name, margin in margins.items()
-            if not comparison[name].low > -margin
-        ]
+        reasons += _worse(comparison)
     if reasons:
         return Verdict(False, tuple(reasons))
-    held = "floors hold; " + ("there is no champion yet" if comparison is None else "not worse than the champion")
-    return Verdict(True, (held,))
+    reason = "there is no champion yet" if comparison is None else "not worse than the champion"
+    return Verdict(True, (f"floors hold; {reason}",))
+
+
+def _worse(comparisons: Comparisons) -> list[str]:
+    """Return why the challenger may be worse than the champion by more than a margin, empty where it is not."""
+    return [
+        f"{name}: challenger less champion is {comparisons[name].difference:+.3f}, and may be as low as "
+        f"{comparisons[name].low:+.3f}, below {-margin}"
+        for name, margin in MARGINS.items()
+        if not comparisons[name].low > -margin
+    ]

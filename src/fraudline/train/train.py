@@ -1,4 +1,4 @@
-"""Fits the forest, calibrates it, and writes an artifact that can check itself."""
+"""Fit the trees, calibrate them, and write an artifact that checks itself."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fraudline.catalog.contract import difference
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.run import Run
 from fraudline.catalog.stage import SUMMARY_FILE, Summary
-from fraudline.model.feature_table import FeatureTable, read_features
+from fraudline.model.feature_table import FeatureTable, read_labeled_features
 from fraudline.model.histograms import Histogram, histogram
 from fraudline.model.metrics import average_precision
 from fraudline.model.model import Model, save
 from fraudline.runtime.channels import Channels
 from fraudline.train.calibration import platt
-from fraudline.train.growth import Checkpoint, Growth, origin
+from fraudline.train.early_stopping import Checkpoint, EarlyStopping, origin
 
 _log = logging.getLogger(__name__)
 
@@ -34,31 +34,27 @@ def run(
     channels: Channels, run: Run, algorithm: str, rounds: int, max_depth: int, learning_rate: float, seed: int
 ) -> Summary:
     """Write ``model``: the artifact, with a summary inside."""
-    train, validation = read_features(channels, "train"), read_features(channels, "validation")
+    train, validation = read_labeled_features(channels, "train"), read_labeled_features(channels, "validation")
     if train.contract["contract"] != validation.contract["contract"]:
-        told = difference(validation.contract, train.contract)
-        raise InputError(f"channel 'validation': {told}, as 'train' has it; engineer both again")
+        reason = difference(validation.contract, train.contract)
+        raise InputError(f"channel 'validation': {reason}, as 'train' has it; engineer both again")
     stopping, calibrating = _halves(validation)
     _log.info("fitting %d rows, %d of them fraud", len(train.labels), train.labels.sum())
     parameters = {"rounds": rounds, "max_depth": max_depth, "learning_rate": learning_rate, "seed": seed}
     booster, stopped = _fit(train, stopping, algorithm, parameters, channels.checkpoints)
     margins = booster.inplace_predict(calibrating.values, predict_type="margin")
-    calibration = platt(margins, calibrating.labels)
-    version = f"v{run.as_of}"
     manifest = {
-        "model_version": version,
+        "model_version": f"v{run.as_of}",
         "algorithm": algorithm,
         "contract": train.contract["contract"],
         "definitions": train.contract["definitions"],
         "features": train.contract["features"],
-        "calibration": calibration,
+        "calibration": platt(margins, calibrating.labels),
         "trees": booster.num_boosted_rounds(),
         "parameters": parameters,
-        "train": {**_period(train), "rows": len(train.labels), "frauds": int(train.labels.sum())},
+        "train": _described(train),
         "validation": {
-            **_period(validation),
-            "rows": len(validation.labels),
-            "frauds": int(validation.labels.sum()),
+            **_described(validation),
             "average_precision": average_precision(
                 validation.labels, booster.inplace_predict(validation.values, predict_type="margin")
             ),
@@ -69,8 +65,8 @@ def run(
     folder = channels.output("model")
     save(folder, Model(booster, manifest), _probe_rows(validation, seed))
     summary = {
-        "training_job_name": f"fraud-model-{run.as_of}",
-        "training_job_arn": None,
+        "training_job_name": run.job.name if run.job else None,
+        "training_job_arn": run.job.arn if run.job else None,
         "status": "Stopped" if stopped else "Completed",
         "model_s3_path": None,
         "record_count": len(train.labels),
@@ -84,7 +80,15 @@ def run(
 def _fit(
     train: FeatureTable, stopping: FeatureTable, algorithm: str, parameters: dict[str, Any], checkpoints: Path | None
 ) -> tuple[xgboost.Booster, bool]:
-    """The forest, and whether it was told to stop before it had grown."""
+    """Return the fitted trees, and whether SIGTERM ended the fit early.
+
+    Args:
+        train: rows to fit.
+        stopping: rows whose score decides the number of boosted trees.
+        algorithm: xgboost or random-forest.
+        parameters: rounds, max_depth, learning_rate and seed.
+        checkpoints: a folder that outlives the instance, None where there is none.
+    """
     settings: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "aucpr", "tree_method": "hist"}
     settings |= {"max_depth": parameters["max_depth"], "seed": parameters["seed"]}
     # With weights the margins are those of all rows, sampled or not.
@@ -94,7 +98,7 @@ def _fit(
         settings |= {"learning_rate": parameters["learning_rate"]}
         watched = xgboost.QuantileDMatrix(stopping.values, stopping.labels, ref=rows)
         checkpoint = Checkpoint(checkpoints, origin(train, stopping, parameters) if checkpoints else "")
-        return _boosted(rows, watched, settings, parameters["rounds"], checkpoint)
+        return _boost(rows, watched, settings, parameters["rounds"], checkpoint)
     if algorithm == "random-forest":
         settings |= {
             "learning_rate": 1.0,
@@ -106,62 +110,70 @@ def _fit(
     raise InputError(f"--algorithm must be xgboost or random-forest, got '{algorithm}'")
 
 
-def _boosted(
+def _boost(
     rows: xgboost.DMatrix, watched: xgboost.DMatrix, settings: dict[str, Any], rounds: int, checkpoint: Checkpoint
 ) -> tuple[xgboost.Booster, bool]:
-    before = checkpoint.load()
-    growth, grown = Growth(checkpoint, before), before.num_boosted_rounds() if before else 0
+    """Return the trees up to the best score on the watched rows, and whether SIGTERM ended boosting early."""
+    previous = checkpoint.load()
+    previous_trees = previous.num_boosted_rounds() if previous else 0
+    stopping = EarlyStopping(checkpoint, previous)
     # XGBoost counts its rounds from 0 again, and would draw the rows of the first trees once more.
-    settings = settings | {"seed": settings["seed"] + grown}
-    with growth.stopped_by_sigterm():
+    settings = settings | {"seed": settings["seed"] + previous_trees}
+    with stopping.on_sigterm():
         booster = xgboost.train(
             settings,
             rows,
-            rounds - grown,
+            rounds - previous_trees,
             evals=[(watched, "watched")],
             verbose_eval=False,
-            callbacks=[growth],
-            xgb_model=before,
+            callbacks=[stopping],
+            xgb_model=previous,
         )
-    if not growth.told:
+    if not stopping.stop_requested:
         checkpoint.clear()
-    _log.info("watched aucpr=%.6f after %d trees", growth.best_score, growth.best_trees)
-    booster = booster[: growth.best_trees]
+    _log.info("watched aucpr=%.6f after %d trees", stopping.best_score, stopping.best_trees)
+    booster = booster[: stopping.best_trees]
+    # Attributes of checkpoints would differ between a training that was interrupted and one that was not.
     booster.set_attr(best_score=None, best_trees=None, origin=None)
-    return booster, growth.told
+    return booster, stopping.stop_requested
 
 
 def _weights(table: FeatureTable) -> NDArray[np.float32] | None:
-    """The weights, or None where all rows stand for themselves: nothing is weighed then."""
+    """Return the weights, None where each is 1: unweighted rows take less memory."""
     return None if np.all(table.weights == 1) else table.weights
 
 
 def _halves(validation: FeatureTable) -> tuple[FeatureTable, FeatureTable]:
-    """The earlier half to stop on, the later to calibrate on: rows that chose the trees would flatter them."""
+    """Split by time: stop on the earlier half and calibrate on the later.
+
+    Rows that chose the number of trees would make the probabilities too confident.
+    """
     seconds = validation.keys.get_column("timestamp").dt.epoch("s").to_numpy()
     later = seconds >= np.median(seconds)
-    parts = tuple(
-        FeatureTable(
-            validation.values[rows],
-            validation.labels[rows],
-            validation.weights[rows],
-            validation.keys.filter(rows),
-            validation.contract,
-        )
-        for rows in (~later, later)
+    return _subset(validation, ~later), _subset(validation, later)
+
+
+def _subset(validation: FeatureTable, rows: NDArray[np.bool_]) -> FeatureTable:
+    labels = validation.labels[rows]
+    if not labels.any():
+        raise InputError("channel 'validation': a half of it has no known fraud; deliver more days or more labels")
+    return FeatureTable(
+        validation.values[rows], labels, validation.weights[rows], validation.keys.filter(rows), validation.contract
     )
-    for part in parts:
-        if not part.labels.any():
-            raise InputError("channel 'validation': a half of it has no known fraud; deliver more days or more labels")
-    return parts[0], parts[1]
 
 
-def _period(table: FeatureTable) -> dict[str, str]:
-    return {"first": table.contract["first"], "end": table.contract["end"]}
+def _described(table: FeatureTable) -> dict[str, Any]:
+    """Return a table's period (``end`` is excluded) and its counts, for the manifest."""
+    return {
+        "first": table.contract["first"],
+        "end": table.contract["end"],
+        "rows": len(table.labels),
+        "frauds": int(table.labels.sum()),
+    }
 
 
 def _probe_rows(validation: FeatureTable, seed: int) -> NDArray[np.float32]:
-    """Frauds and others in equal number, so that the probes span the scores."""
+    """Choose frauds and other rows in equal number, so that the probes span the scores."""
     order = np.random.default_rng(seed).permutation(len(validation.labels))
     frauds = order[validation.labels[order] == 1][: PROBES // 2]
     others = order[validation.labels[order] == 0][: PROBES - len(frauds)]

@@ -11,7 +11,7 @@ from typing import Any
 
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.plan import JobPlan, Location, plan, resolve
-from fraudline.catalog.stage import POINTER_FILE, SUMMARY, SUMMARY_FILE, Stage
+from fraudline.catalog.stage import NO_CHAMPION, POINTER_FILE, SUMMARY, SUMMARY_FILE, Stage
 from fraudline.catalog.workflow import CHAMPION, Execution
 from fraudline.orchestration.local.journal import Journal, Run, locked
 from fraudline.orchestration.local.launchers import Carrier, Finished
@@ -35,7 +35,7 @@ class Places:
         pointer = self.root / CHAMPION.template / POINTER_FILE
         if not pointer.exists() and not (self.root / "executions").exists():
             pointer.parent.mkdir(parents=True, exist_ok=True)
-            pointer.write_text(json.dumps({"champion": None}) + "\n")
+            pointer.write_text(NO_CHAMPION)
 
 
 def run(
