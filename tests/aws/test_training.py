@@ -17,7 +17,6 @@ from polars.testing import assert_frame_equal
 
 from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.runtime import s3
-from fraudline.score.deploy_model import ENDPOINT
 from fraudline.simulate import simulate
 from tests.aws.engine import Engine
 from tests.aws.jobs import Ended, Jobs, define, jobs
@@ -34,6 +33,7 @@ pytestmark = [
 START, DAYS = date(2026, 1, 1), 60
 TRAINED, SCORED = START + timedelta(days=DAYS), START + timedelta(days=DAYS + 1)
 SETTINGS = {"Hosting": "Endpoint", "DailyMode": "STANDARD"}
+ENDPOINT = "fraud-detection-model-v1"  # the default of the stack's EndpointName
 SPLIT = ("train", "validation", "test")
 FAULT = Ended("the disk is full", "AlgorithmError: See job logs for more information, exit code: 1")
 

@@ -96,6 +96,15 @@ def test_a_first_model_is_served_and_is_the_champion(
     assert served.scores.equals(risk.score(model, ids, ROWS))
 
 
+def test_deployment_without_endpoint_names_none(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+    """A name is the name of something that exists."""
+    summary = deploy(artifacts, OLD, tmp_path, name="")
+    assert summary["status"] == "Champion"
+    for deployed in (summary, champion(tmp_path)):
+        assert [deployed[key] for key in ("endpoint_name", "endpoint_arn", "instance_type")] == [None, None, None]
+    assert sagemaker.operations == []
+
+
 def test_what_was_asked_for_is_what_sagemaker_gets(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
     deploy(
         artifacts,

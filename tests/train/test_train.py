@@ -12,6 +12,7 @@ import pytest
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.schema import FEATURE_KEYS
 from fraudline.catalog.stages import STAGES
+from fraudline.model.artifact import digest
 from fraudline.model.histograms import psi
 from fraudline.model.metrics import average_precision
 from fraudline.model.model import Model, load
@@ -85,6 +86,27 @@ def test_the_same_seed_gives_the_same_bytes(inputs, tmp_path: Path):
         train(inputs, tmp_path / name)
     for file in ("model.ubj", "manifest.json", "probes.json", "summary.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_summary_names_the_training_job(inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """SageMaker Training names its job in the environment; elsewhere there is no job to name."""
+    names = {"TRAINING_JOB_NAME": "fraud-model-1", "TRAINING_JOB_ARN": "arn:aws:sagemaker:::training-job/fraud-model-1"}
+    for folder, environment in (("here", {}), ("sagemaker", names)):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        train(inputs, tmp_path / folder)
+        summary = json.loads((tmp_path / folder / "summary.json").read_text())
+        expected = [environment.get(name) for name in names]
+        assert [summary["training_job_name"], summary["training_job_arn"]] == expected
+
+
+def test_equal_models_of_two_jobs_have_one_digest(inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Else a training that is run again could not be published at the same address."""
+    for name in ("one", "two"):
+        monkeypatch.setenv("TRAINING_JOB_NAME", name)
+        train(inputs, tmp_path / name)
+    assert digest(tmp_path / "one") == digest(tmp_path / "two")
+    assert (tmp_path / "one/summary.json").read_bytes() != (tmp_path / "two/summary.json").read_bytes()
 
 
 def _resampled(folder: Path, source: Path, weight: float | None) -> Path:

@@ -225,10 +225,10 @@ SUMMARY_KEYS: Mapping[str, Mapping[str, str]] = {
         **_HISTORY,
     },
     "train": {
-        "training_job_name": "name of the SageMaker Training job, or a name made from the day",
+        "training_job_name": "name of the SageMaker Training job; null outside SageMaker",
         "training_job_arn": "its ARN; null outside SageMaker",
-        "status": "`Completed`",
-        "model_s3_path": "where SageMaker uploads the artifact; null outside SageMaker",
+        "status": "`Completed`, or `Stopped` where SIGTERM ended boosting early",
+        "model_s3_path": "null: SageMaker uploads the artifact after the stage has ended",
         "record_count": "rows of the training split",
         "model_version": "version of the model, vYYYY-MM-DD",
         "algorithm": "`xgboost` or `random-forest`",
@@ -249,12 +249,12 @@ SUMMARY_KEYS: Mapping[str, Mapping[str, str]] = {
         "true_positives": "frauds above the threshold",
         "false_positives": "genuine rows above the threshold",
         "comparison": "challenger minus champion, by metric: the difference and its confidence interval from the "
-        "paired bootstrap; null without a champion that may be compared",
+        "paired bootstrap; null without a champion, or the reason why it can't be compared",
         "record_count": "rows of the test window",
         "exit_message": "the verdict in one line, as the job's exit message",
     },
     "deploy-model": {
-        "endpoint_name": "name of the endpoint",
+        "endpoint_name": "name of the endpoint; null without one",
         "endpoint_arn": "ARN of the endpoint; null without one",
         "status": "`Champion` without an endpoint, else the endpoint's status",
         "instance_type": "instance type of the endpoint; null without one",
