@@ -30,7 +30,7 @@ from fraudline.catalog.days import day_number, from_day_number
 from fraudline.catalog.stages import STAGES
 from fraudline.entrypoints.parameters import parse
 from fraudline.entrypoints.run import call
-from fraudline.features.history import EVENTS, known_of
+from fraudline.features.history import EVENTS, entity_history
 from fraudline.features.numpy_engine import compute
 from fraudline.model.metrics import average_precision
 from fraudline.runtime.channels import Channels
@@ -116,7 +116,7 @@ def _read(data: Path) -> pl.DataFrame:
 
 def _features(dataset: pl.DataFrame) -> Floats32:
     """Rows x features, each as of its own day: float32, NaN where null."""
-    known = known_of(dataset.lazy())
+    known = entity_history(dataset.lazy())
     last = dataset.get_column("timestamp").max().date()  # type: ignore[union-attr]
     computed = compute(dataset, pl.DataFrame(schema=EVENTS), known.entity_days(DELAY, known.first_day(), last))
     return np.column_stack([computed.get_column(name).to_numpy().astype(np.float32) for name in d.NAMES])

@@ -12,7 +12,7 @@ import polars as pl
 from fraudline.catalog.days import from_day_number
 from fraudline.catalog.schema import DATASET
 from fraudline.catalog.stages import STAGES
-from fraudline.features.history import EVENTS, known_of
+from fraudline.features.history import EVENTS, entity_history
 from fraudline.features.numpy_engine import compute
 from fraudline.runtime.channels import Channels
 
@@ -23,7 +23,7 @@ def main(dataset: str, out: str) -> None:
     """Write OUT/part-NNN.parquet: transaction_id and the features."""
     with Channels(STAGES["backfill-history"], {"dataset": dataset}, {}) as channels:
         parts = channels.parts("dataset", DATASET)
-        known = known_of(pl.concat(parts))
+        known = entity_history(pl.concat(parts))
         last = from_day_number(int(known.counts.get_column("day").max()))  # type: ignore[arg-type]
         entities = known.entity_days(DELAY, known.first_day(), last)
 

@@ -7,7 +7,8 @@ DAY, DELAY_FREE = 86_400, {"transaction", "customer"}
 
 def feature(f, row, rows, delay):
     """One feature of one row. A row has customer_id, merchant, merchant_category, second, cents, is_fraud, known_day,
-    latitude, longitude, customer_latitude, customer_longitude; None where unknown."""
+    latitude, longitude, customer_latitude, customer_longitude; None where unknown.
+    """
     kind, today, key = type(f.aggregate).__name__, row["second"] // DAY, row.get(f.entity)
     own = [r for r in rows if r["customer_id"] == row["customer_id"]] if f.entity == "customer" else []
     seen = [r for r in own if row["second"] - f.window <= r["second"] < row["second"]]

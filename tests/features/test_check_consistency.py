@@ -63,5 +63,5 @@ def test_a_transaction_that_only_one_side_has_is_told(tmp_path: Path, served: in
 
 
 def test_a_transaction_that_stands_twice_is_refused(tmp_path: Path):
-    with pytest.raises(InputError, match="channel 'served': a transaction_id stands twice"):
+    with pytest.raises(InputError, match="channel 'served': a transaction_id occurs more than once"):
         check(tmp_path, pl.concat([features(3), features(1)]), features(3))

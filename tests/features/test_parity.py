@@ -15,7 +15,7 @@ from fraudline.catalog.contract import contract
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.features import NAMES
 from fraudline.catalog.schema import DATASET, TRANSACTIONS
-from fraudline.features.history import EVENTS, known_of
+from fraudline.features.history import EVENTS, entity_history
 from fraudline.features.numpy_engine import compute
 from fraudline.simulate import simulate
 from tests.running import days, run_stage, run_workflow
@@ -51,7 +51,7 @@ def assert_each_day_equals_training(data: Path, root: Path, first: date) -> None
     )
     dataset = pl.read_parquet(root / "later/dataset/**/*.parquet").select(*DATASET)
     transactions = dataset.select(*TRANSACTIONS)
-    entities = known_of(dataset.lazy()).entity_days(7, first, end)
+    entities = entity_history(dataset.lazy()).entity_days(7, first, end)
     features = compute(transactions, pl.DataFrame(schema=EVENTS), entities)
     trained = pl.concat([transactions.select("transaction_id", "timestamp"), features], how="horizontal")
     for day in days(first, 10):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudline.catalog.errors import InputError
-from fraudline.features.split import split
+from fraudline.features.split import split_days
 
 AS_OF = date(2026, 6, 1)
 
@@ -24,7 +24,7 @@ AS_OF = date(2026, 6, 1)
 def test_parts_follow_one_another_a_delay_apart(days: int, delay: int, warmup: int, test: int, share: float):
     """A label of the last day of one part must be known before the first day of the next begins."""
     first, gap = AS_OF - timedelta(days=days), timedelta(days=delay)
-    parts = split(first, AS_OF, delay=delay, warmup=warmup, test=test, validation_share=share)
+    parts = split_days(first, AS_OF, delay=delay, warmup=warmup, test=test, validation_share=share)
     assert parts.train.first == first + timedelta(days=warmup)
     assert parts.train.end + gap == parts.validation.first
     assert parts.validation.end + gap == parts.test.first
@@ -35,4 +35,4 @@ def test_parts_follow_one_another_a_delay_apart(days: int, delay: int, warmup: i
 
 def test_too_few_days_are_refused_with_what_is_needed():
     with pytest.raises(InputError, match="30 days before 2026-06-01 are too few: 14 to warm up"):
-        split(AS_OF - timedelta(days=30), AS_OF, delay=7, warmup=14, test=7, validation_share=0.2)
+        split_days(AS_OF - timedelta(days=30), AS_OF, delay=7, warmup=14, test=7, validation_share=0.2)

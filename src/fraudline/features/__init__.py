@@ -1,1 +1,1 @@
-"""The features room: 25 features, point in time, the same for training and for a day."""
+"""The features room: compute features at their point in time, the same for training and for a day."""

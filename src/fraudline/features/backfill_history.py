@@ -1,4 +1,4 @@
-"""Rebuilds the history before a day from raw data: after a gap, or after days were delivered anew."""
+"""Rebuild the history before a day from raw data, after a gap or after days were delivered again."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import polars as pl
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import DATASET
 from fraudline.catalog.stage import Summary
-from fraudline.features.history import events_of, known_of, tail
+from fraudline.features.history import entity_history, events_of, tail
 from fraudline.runtime.channels import Channels
 
 
 def run(channels: Channels, run: Run, label_delay_days: int) -> Summary:
-    """Publish the ``history`` before as_of that training or the days before would have left."""
+    """Publish the ``history`` before as_of that a training, or the days before as_of, would have left."""
     parts = channels.parts("dataset", DATASET)
+    # One part in memory after the other: only the last days of each are kept.
     events = pl.concat(tail(events_of(part.collect()), run.as_of) for part in parts)
-    history = known_of(pl.concat(parts)).with_events(events)
+    history = entity_history(pl.concat(parts)).with_events(events)
     manifest = history.publish(channels, run.as_of, label_delay_days, run.execution)
     return {"record_count": events.height, "history": manifest}

@@ -1,7 +1,7 @@
-"""Training's second stage: features of every transaction, split by time, and the next day's history.
+"""Compute the features of a training's transactions, split them by time, and publish the next day's history.
 
-The dataset comes in parts that hold whole customers, so that memory holds as many of them as there are
-processors, whatever the number of rows. What is known of merchants and categories spans all parts.
+The dataset comes in parts of whole customers, so that memory holds as many parts as there are processors, whatever
+the number of rows. The days of merchants and categories span all parts.
 """
 
 from __future__ import annotations
@@ -23,18 +23,23 @@ from fraudline.catalog.run import Run
 from fraudline.catalog.schema import DATASET
 from fraudline.catalog.stage import Summary
 from fraudline.features.entity_days import EntityDays
-from fraudline.features.history import EVENTS, events_of, known_of, tail
+from fraudline.features.history import EVENTS, entity_history, events_of, tail
 from fraudline.features.numpy_engine import compute
-from fraudline.features.split import Period, Split, split
+from fraudline.features.split import Period, Split, split_days
 from fraudline.features.tables import with_keys
 from fraudline.runtime.channels import Channels
 from fraudline.runtime.feature_contract import write_contract
 
-SPLIT = ("train", "validation", "test")
 
+class PartResult(NamedTuple):
+    """What a part leaves in memory once its features are written.
 
-class Part(NamedTuple):
-    """What is left of a part once its features are written: counts by table, and what the history needs."""
+    Attributes:
+        computed: its transactions.
+        rows: rows written, by channel.
+        frauds: frauds among them, by channel.
+        events: what the next day's history needs, schema EVENTS.
+    """
 
     computed: int
     rows: Counter[str]
@@ -47,65 +52,73 @@ def run(
 ) -> Summary:
     """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud, weight) and publish ``history``."""
     parts = channels.parts("dataset", DATASET)
-    known = known_of(pl.concat(parts))
-    first = known.first_day()
-    periods = split(
+    history = entity_history(pl.concat(parts))
+    first = history.first_day()
+    split = split_days(
         first, run.as_of, delay=label_delay_days, warmup=warmup_days, test=test_days, validation_share=validation_share
     )
-    entities = known.entity_days(label_delay_days, first, run.day)
-    engineer = partial(_engineer, channels, run.as_of, periods, entities)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy and polars leave the interpreter's lock alone
-        done = list(threads.map(engineer, range(len(parts)), parts))
-    rows, frauds = (sum((getattr(part, name) for part in done), Counter[str]()) for name in ("rows", "frauds"))
-    told = tell_periods(channels, periods, rows, frauds)
-    history = known.with_events(pl.concat(part.events for part in done))
+    entities = history.entity_days(label_delay_days, first, run.day)
+    engineer = partial(_engineer, channels, run.as_of, split, entities)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy and polars release the interpreter's lock
+        results = list(threads.map(engineer, range(len(parts)), parts))
+    rows, frauds = Counter[str](), Counter[str]()
+    for result in results:
+        rows.update(result.rows)
+        frauds.update(result.frauds)
+    written = write_contracts(channels, split, rows, frauds)
+    history = history.with_events(pl.concat(result.events for result in results))
     return {
         "features": list(NAMES),
         "feature_count": len(NAMES),
-        "record_count": sum(part.computed for part in done),
-        "periods": told,
+        "record_count": sum(result.computed for result in results),
+        "periods": written,
         "history": history.publish(channels, run.as_of, label_delay_days, run.execution),
     }
 
 
-def tell_periods(
-    channels: Channels, periods: Split, rows: Mapping[str, int], frauds: Mapping[str, int]
+def write_contracts(
+    channels: Channels, split: Split, rows: Mapping[str, int], frauds: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Write each table's contract; the days and the rows of each.
+    """Write each table's contract, and return the days and rows of each for the summary.
+
+    Args:
+        channels: with the outputs train, validation and test.
+        split: their periods.
+        rows: number of rows by channel.
+        frauds: number of frauds by channel.
 
     Raises:
-        InputError: one has no fraud.
+        InputError: a period has no fraud.
     """
-    told = {}
-    for name in SPLIT:
-        period: Period = getattr(periods, name)
+    written = {}
+    for name, period in split.periods.items():
         if not frauds[name]:
             raise InputError(
                 f"channel 'dataset': no known fraud from {period.first} to {period.end}, the {name} period; "
                 "check the labels, or deliver more days"
             )
         write_contract(channels, name, period.first, period.end)
-        told[name] = {"first": period.first.isoformat(), "end": period.end.isoformat(), "rows": rows[name]}
-    return told
+        written[name] = {"first": period.first.isoformat(), "end": period.end.isoformat(), "rows": rows[name]}
+    return written
 
 
 def _engineer(
-    channels: Channels, as_of: date, periods: Split, entities: Mapping[str, EntityDays], number: int, part: pl.LazyFrame
-) -> Part:
-    """Compute and write one part."""
+    channels: Channels, as_of: date, split: Split, entities: Mapping[str, EntityDays], number: int, part: pl.LazyFrame
+) -> PartResult:
+    """Compute and write the features of one part."""
     dataset = part.collect().sort("timestamp", "transaction_id")
     features = compute(dataset, pl.DataFrame(schema=EVENTS), entities)
     table = pl.concat([with_keys(dataset, features), dataset.select("is_fraud", "weight")], how="horizontal")
     rows, frauds = Counter[str](), Counter[str]()
-    for name in SPLIT:
-        chosen = _labelled_in(table, getattr(periods, name), drawn=name == "train")
-        channels.write(name, chosen, f"part-{number:03}.parquet")
-        rows[name], frauds[name] = chosen.height, int(chosen.get_column("is_fraud").sum())
-    return Part(dataset.height, rows, frauds, tail(events_of(dataset), as_of))
+    for name, period in split.periods.items():
+        labelled = _labelled_rows(table, period, sampled=name == "train")
+        channels.write(name, labelled, f"part-{number:03}.parquet")
+        rows[name], frauds[name] = labelled.height, int(labelled.get_column("is_fraud").sum())
+    return PartResult(dataset.height, rows, frauds, tail(events_of(dataset), as_of))
 
 
-def _labelled_in(table: pl.DataFrame, period: Period, *, drawn: bool) -> pl.DataFrame:
-    """The labelled rows of a period; ``drawn`` ones with their weights, or all, each for itself."""
+def _labelled_rows(table: pl.DataFrame, period: Period, *, sampled: bool) -> pl.DataFrame:
+    """Return the labelled rows of a period: the sampled ones with their weights, or all with weight 1."""
     within = pl.col("timestamp").is_between(midnight(period.first), midnight(period.end), "left")
     rows = table.filter(within, pl.col("is_fraud").is_not_null())
-    return rows.filter(pl.col("weight") > 0) if drawn else rows.with_columns(weight=pl.lit(1.0, pl.Float32))
+    return rows.filter(pl.col("weight") > 0) if sampled else rows.with_columns(weight=pl.lit(1.0, pl.Float32))

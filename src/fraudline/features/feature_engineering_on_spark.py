@@ -1,6 +1,6 @@
-"""Training's second stage on Spark: what feature_engineering writes, of more rows than one machine holds.
+"""Write with Spark what feature_engineering writes, for datasets too large for one computer.
 
-Only the history passes through one machine: it is compact, and whoever reads it is one machine too.
+Only the history passes through the driver: it is compact, and the daily run reads it on one computer anyway.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from fraudline.catalog.features import ENTITY_DAYS, NAMES
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import DATASET, FEATURE_KEYS
 from fraudline.catalog.stage import Summary
-from fraudline.features.feature_engineering import SPLIT, tell_periods
+from fraudline.features.feature_engineering import write_contracts
 from fraudline.features.history import COUNTS, EVENTS, FRAUDS, History, tail_seconds
 from fraudline.features.spark_engine import compute, counts_of, events_of, frauds_of
-from fraudline.features.split import Split, split
+from fraudline.features.split import Split, split_days
 from fraudline.runtime.channels import Channels
 from fraudline.runtime.spark_tables import collect_table, read_table
 
@@ -34,12 +34,12 @@ def run(
 ) -> Summary:
     """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud, weight) and publish ``history``."""
     dataset = read_table(spark, channels, "dataset", DATASET)
-    # Each is small beside the rows, and looked at several times.
+    # Both are small beside the rows and read several times.
     counts, frauds = counts_of(dataset).persist(), frauds_of(dataset).persist()
     rows, first = counts.where("entity = 'merchant'").selectExpr("sum(transactions)", "min(day)").collect()[0]
     if not rows:
         raise InputError("channel 'dataset': no rows; check the extraction's summary")
-    periods = split(
+    split = split_days(
         from_day_number(first),
         run.as_of,
         delay=label_delay_days,
@@ -48,7 +48,7 @@ def run(
         validation_share=validation_share,
     )
     features = compute(dataset, counts, frauds, label_delay_days)
-    told = tell_periods(channels, periods, *_write(channels, features, periods))
+    written = write_contracts(channels, split, *_write(channels, features, split))
     history = History(
         collect_table(channels, _tail(events_of(dataset), run.as_of), EVENTS),
         collect_table(channels, counts.where(f"day >= {day_number(run.as_of) - ENTITY_DAYS}"), COUNTS),
@@ -58,41 +58,45 @@ def run(
         "features": list(NAMES),
         "feature_count": len(NAMES),
         "record_count": rows,
-        "periods": told,
+        "periods": written,
         "history": history.publish(channels, run.as_of, label_delay_days, run.execution),
     }
 
 
-def _write(channels: Channels, features: DataFrame, periods: Split) -> tuple[dict[str, int], dict[str, int]]:
-    """Write the labelled rows of each period, of train those that were drawn; how many, and how many frauds."""
+def _write(channels: Channels, features: DataFrame, split: Split) -> tuple[dict[str, int], dict[str, int]]:
+    """Write the labelled rows of each period, of train the sampled ones.
+
+    Returns:
+        The number of rows and the number of frauds, by channel.
+    """
     columns = [*FEATURE_KEYS, *NAMES, "is_fraud"]
-    chosen = features.where("is_fraud IS NOT NULL").selectExpr(*columns, "weight", f"{_period(periods)} AS period")
-    chosen = chosen.where("period <> 'train' OR weight > 0").persist()
-    for name in SPLIT:
+    labelled = features.where("is_fraud IS NOT NULL").selectExpr(*columns, "weight", f"{_period(split)} AS period")
+    # Computed once, although three tables and their counts are read from it.
+    labelled = labelled.where("period <> 'train' OR weight > 0").persist()
+    for name in split.periods:
         weight = "weight" if name == "train" else "1F AS weight"
-        chosen.where(f"period = '{name}'").selectExpr(*columns, weight).write.parquet(
+        labelled.where(f"period = '{name}'").selectExpr(*columns, weight).write.parquet(
             channels.direct(name), mode="overwrite", compression="zstd"
         )
-    counted = chosen.groupBy("period").agg({"*": "count", "is_fraud": "sum"}).collect()
-    chosen.unpersist()
-    rows, frauds = dict.fromkeys(SPLIT, 0), dict.fromkeys(SPLIT, 0)
-    for row in counted:
-        rows[row["period"]], frauds[row["period"]] = row["count(1)"], row["sum(is_fraud)"]
+    totals = labelled.groupBy("period").agg({"*": "count", "is_fraud": "sum"}).collect()
+    labelled.unpersist()
+    rows, frauds = dict.fromkeys(split.periods, 0), dict.fromkeys(split.periods, 0)
+    for total in totals:
+        rows[total["period"]], frauds[total["period"]] = total["count(1)"], total["sum(is_fraud)"]
     return rows, frauds
 
 
-def _period(periods: Split) -> str:
-    """The name of the period that a row's day lies in, null for none, as SQL."""
+def _period(split: Split) -> str:
+    """Return the name of the period that a row's day is in, null for none, as SQL."""
     day = f"unix_seconds(timestamp) div {DAY}"
-    days = {name: (getattr(periods, name).first, getattr(periods, name).end) for name in SPLIT}
     cases = (
-        f"WHEN {day} >= {day_number(first)} AND {day} < {day_number(end)} THEN '{name}'"
-        for name, (first, end) in days.items()
+        f"WHEN {day} >= {day_number(period.first)} AND {day} < {day_number(period.end)} THEN '{name}'"
+        for name, period in split.periods.items()
     )
     return f"CASE {' '.join(cases)} END"
 
 
 def _tail(events: DataFrame, day: date) -> DataFrame:
-    """The events before ``day`` that its features and later ones can still see."""
+    """Return the events before ``day`` that features of ``day`` and later can still see."""
     first, end = tail_seconds(day)
     return events.where(f"second >= {first} AND second < {end}")

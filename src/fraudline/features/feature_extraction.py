@@ -1,4 +1,4 @@
-"""The daily line's second stage: the same features over history and the day, and the next history."""
+"""Compute the features of one day from the history before it, and publish the next day's history."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from fraudline.runtime import dynamodb
 from fraudline.runtime.channels import Channels
 from fraudline.runtime.feature_contract import write_contract
 
+_LISTED = 20  # transactions whose features the summary shows
+
 
 def run(channels: Channels, run: Run, label_delay_days: int) -> Summary:
-    """Write the day's ``features`` and publish the ``history`` before as_of, unless it is read from a table."""
+    """Write the day's ``features``, and publish the ``history`` before as_of unless a DynamoDB table is the input."""
     day = run.day
     transactions = channels.read("transactions", TRANSACTIONS)
-    if dynamodb.is_uri(place := channels.location("history")):
-        history_table = HistoryTable(place)
-        history_table.check(day, label_delay_days)
-        past = known = history_table.read(transactions).before(day)
+    location = channels.location("history")
+    from_table = dynamodb.is_uri(location)
+    if from_table:
+        table = HistoryTable(location)
+        table.check(day, label_delay_days)
+        # A table gives what this day's rows can see, its entity days included, but no whole history to publish.
+        past = current = table.read(transactions).before(day)
     else:
         past = read_history(channels, day, label_delay_days)
-        known = past.extend(transactions, channels.read("labels", LABELS))
-    features = compute(transactions, past.events, known.entity_days(label_delay_days, day, day))
-    table = with_keys(transactions, features)
-    channels.write("features", table)
+        current = past.extend(transactions, channels.read("labels", LABELS))
+    features = compute(transactions, past.events, current.entity_days(label_delay_days, day, day))
+    keyed = with_keys(transactions, features)
+    channels.write("features", keyed)
     write_contract(channels, "features", day, run.as_of)
-    first = zip(table.get_column("transaction_id").head(20), features.head(20).iter_rows(), strict=True)
+    listed = zip(keyed.get_column("transaction_id").head(_LISTED), features.head(_LISTED).iter_rows(), strict=True)
     return {
-        "features": [{"transaction_id": id_, "features": values} for id_, values in first],
+        "features": [{"transaction_id": id_, "features": values} for id_, values in listed],
         "feature_names": list(NAMES),
-        "record_count": table.height,
-        # A table gives what one day needs, and so no whole history to hand on.
-        "history": None if past is known else known.publish(channels, run.as_of, label_delay_days, run.execution),
+        "record_count": keyed.height,
+        "history": None if from_table else current.publish(channels, run.as_of, label_delay_days, run.execution),
     }

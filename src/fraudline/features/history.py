@@ -1,7 +1,7 @@
-"""What a day's features need of the past, and nothing more.
+"""The history: what a day's features need of the past, and nothing more.
 
-Three tables: the transactions of each customer's last 30 days, the daily counts of each merchant and
-category, and their known frauds. It is published once per feature contract and day.
+It has three tables: the transactions of each customer's last 30 days, the daily counts of each merchant and category,
+and their known frauds. A history is published once per feature contract and day.
 """
 
 from __future__ import annotations
@@ -34,15 +34,19 @@ COUNTS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "trans
 FRAUDS: Schema = {"entity": pl.String, "key": pl.String, "day": pl.Int32, "known_day": pl.Int32, "frauds": pl.Int64}
 SCHEMAS = {"events": EVENTS, "counts": COUNTS, "frauds": FRAUDS}
 
-_DAYS = np.int64(1 << 32)  # more than there are
+_DAY_RANGE = np.int64(1 << 32)  # above every Int32 day number
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
 
 
 @dataclass(frozen=True)
 class History:
-    """The past as the engine sees it; each table's order is fixed by its content when it is published.
+    """The past as the engine reads it.
 
-    ``origin`` is the manifest of the published history that it goes on from, empty where it was made from raw data.
+    Attributes:
+        events: transactions of customers, schema EVENTS.
+        counts: transactions by entity and day, schema COUNTS.
+        frauds: known frauds by entity, day and known_day, schema FRAUDS.
+        origin: manifest of the published history that this one extends; empty if it was built from raw data.
     """
 
     events: pl.DataFrame
@@ -51,19 +55,19 @@ class History:
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def with_events(self, events: pl.DataFrame) -> History:
-        """With these events (schema EVENTS) instead of its own."""
+        """Return this history with other events (schema EVENTS)."""
         return replace(self, events=events)
 
     def first_day(self) -> date:
-        """The first day on which any transaction was counted."""
+        """Return the first day with a transaction."""
         return from_day_number(int(self.counts.get_column("day").min()))  # type: ignore[arg-type]
 
     def extend(self, transactions: pl.DataFrame, labels: pl.DataFrame) -> History:
-        """With transactions of later days behind it, and the labels that are known by now instead of its own.
+        """Return this history with later transactions appended, and its frauds replaced by those of ``labels``.
 
         Args:
             transactions: schema TRANSACTIONS.
-            labels: all that a later day can still see, schema LABELS.
+            labels: every label that a later day can still see, schema LABELS.
         """
         return History(
             pl.concat([self.events, events_of(transactions)]),
@@ -73,17 +77,14 @@ class History:
         )
 
     def entity_days(self, delay: int, first: date, last: date) -> dict[str, EntityDays]:
-        """What is known of each kind of entity on the days from ``first`` to ``last``."""
+        """Return what rows of the days ``first`` to ``last`` can see of each kind of entity."""
         days = day_number(first), day_number(last)
         return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in ENTITIES}
 
     def publish(self, channels: Channels, day: date, delay: int, execution: str) -> dict[str, Any]:
-        """Write what the features of ``day`` and later can still see into the output ``history``.
-
-        Returns:
-            Its manifest.
-        """
+        """Write the history before ``day`` into the output ``history``, and return its manifest."""
         past = self.before(day)
+        # Sorted by all columns, so that equal rows always give equal content.
         tables = {name: getattr(past, name).sort(list(schema)) for name, schema in SCHEMAS.items()}
         for name, table in tables.items():
             channels.write("history", table, f"{name}.parquet")
@@ -95,13 +96,13 @@ class History:
             "execution": execution,
             "content": content_hash(*tables.values()),
             "rows": {name: table.height for name, table in tables.items()},
-            "origin": {key: self.origin[key] for key in ("before", "content") if self.origin},
+            "origin": {"before": self.origin["before"], "content": self.origin["content"]} if self.origin else {},
         }
         channels.write_json("history", MANIFEST_FILE, manifest)
         return manifest
 
     def before(self, day: date) -> History:
-        """Only what the features of ``day`` and later can still see of the days before it."""
+        """Return the rows before ``day`` that features of ``day`` and later can still see."""
         number = day_number(day)
         first_day = number - ENTITY_DAYS
         return replace(
@@ -113,50 +114,47 @@ class History:
 
 
 def read_history(channels: Channels, day: date, delay: int) -> History:
-    """The input ``history``: the one before ``day``, of this contract and label delay, and not stale.
+    """Return the input ``history``, checked to be the one that the features of ``day`` need.
 
     Raises:
-        InputError: there is none, or it is another one.
+        InputError: it is missing or stale, or has another day, feature contract or label delay.
     """
-    again = f"run the days before {day} in their order, or rebuild it: fraudline run backfill --as-of {day}"
-    place = channels.location("history")
+    remedy = f"run the days before {day} in their order, or rebuild it: fraudline run backfill --as-of {day}"
+    location = channels.location("history")
     if not channels.has("history"):
-        raise InputError(f"channel 'history': there is none before {day} at '{place}', a gap in the days; {again}")
+        raise InputError(f"channel 'history': there is none before {day} at '{location}', a gap in the days; {remedy}")
     manifest = channels.read_json("history", MANIFEST_FILE)
     if manifest["contract"] != contract():
         expected = {"contract": contract(), "definitions": definitions()}
-        raise InputError(f"channel 'history': '{place}' has {difference(manifest, expected)}; {again}")
+        raise InputError(f"channel 'history': '{location}' has {difference(manifest, expected)}; {remedy}")
     for key, value in {"before": day.isoformat(), "label_delay_days": delay}.items():
         if manifest[key] != value:
-            raise InputError(f"channel 'history': '{place}' has {key} {manifest[key]}, expected {value}; {again}")
-    _check_origin(channels, manifest, again)
+            raise InputError(f"channel 'history': '{location}' has {key} {manifest[key]}, expected {value}; {remedy}")
+    _check_origins(channels, manifest, remedy)
     events, counts, frauds = (channels.read("history", schema, f"{name}.parquet") for name, schema in SCHEMAS.items())
     return History(events, counts, frauds, manifest)
 
 
-def _check_origin(channels: Channels, manifest: dict[str, Any], again: str) -> None:
-    """A history is stale once one of those that it goes back to has been replaced by other content."""
+def _check_origins(channels: Channels, manifest: dict[str, Any], remedy: str) -> None:
+    """Raise InputError if a history that this one extends, directly or not, was replaced by other content since."""
     while origin := manifest["origin"]:
         older = channels.read_json_beside("history", f"before={origin['before']}", MANIFEST_FILE)
         if older is None:
-            return  # expired: nobody can have replaced it since
+            return  # expired, so nobody can have replaced it
         if older["content"] != origin["content"]:
             raise InputError(
-                f"channel 'history': '{channels.location('history')}' is stale: it goes back to the history before "
-                f"{origin['before']}, which execution '{older['execution']}' has replaced since; {again} with "
+                f"channel 'history': '{channels.location('history')}' is stale: it extends the history before "
+                f"{origin['before']}, which execution '{older['execution']}' has replaced since; {remedy} with "
                 "--set replace=true"
             )
         manifest = older
 
 
-def known_of(dataset: pl.LazyFrame) -> History:
-    """What is known of merchants and categories, without events yet.
-
-    Args:
-        dataset: schema DATASET.
+def entity_history(dataset: pl.LazyFrame) -> History:
+    """Return the days of merchants and categories in a dataset (schema DATASET), as a history without events.
 
     Raises:
-        InputError: it has no rows.
+        InputError: the dataset has no rows.
     """
     counts = counts_of(dataset)
     if not counts.height:
@@ -165,51 +163,53 @@ def known_of(dataset: pl.LazyFrame) -> History:
 
 
 def events_of(transactions: pl.DataFrame) -> pl.DataFrame:
-    """Transactions (schema TRANSACTIONS) as what later ones of their customers see of them (schema EVENTS)."""
+    """Return what later transactions of a customer see of these (schema TRANSACTIONS), in schema EVENTS."""
     return transactions.with_columns(pl.col("timestamp").dt.epoch("s").alias("second")).select(*EVENTS)
 
 
 def counts_of(transactions: pl.LazyFrame) -> pl.DataFrame:
-    """Transactions by entity and day (schema COUNTS)."""
+    """Count transactions by entity and day (schema COUNTS)."""
     rows = transactions.select(*ENTITIES, _DAY.alias("day")).collect(engine="streaming")
-    return pl.concat(_counts(rows, entity) for entity in ENTITIES)
+    return pl.concat(_entity_counts(rows, entity) for entity in ENTITIES)
 
 
-def _counts(rows: pl.DataFrame, entity: str) -> pl.DataFrame:
-    # Nearly every row is an entity and day of its own, and sorting integers is far cheaper than grouping texts.
-    known = rows.select(pl.col(entity).cast(pl.Categorical(pl.Categories.random())), "day").drop_nulls()
-    names = known.get_column(entity)
-    keys = np.sort(names.to_physical().to_numpy() * _DAYS + known.get_column("day").to_numpy())
+def _entity_counts(rows: pl.DataFrame, entity: str) -> pl.DataFrame:
+    # Nearly every row has an entity and day of its own, and sorting integers is far cheaper than grouping texts.
+    named = rows.select(pl.col(entity).cast(pl.Categorical(pl.Categories.random())), "day").drop_nulls()
+    names = named.get_column(entity)
+    keys = np.sort(names.to_physical().to_numpy() * _DAY_RANGE + named.get_column("day").to_numpy())
     first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
-    cells, transactions = keys[first], np.diff(np.append(first, len(keys)))
+    distinct, transactions = keys[first], np.diff(np.append(first, len(keys)))
     columns = {
-        "entity": pl.repeat(entity, len(cells), eager=True),
-        "key": pl.Series(cells // _DAYS, dtype=pl.UInt32).cat.to(names.dtype),
-        "day": cells % _DAYS,
+        "entity": pl.repeat(entity, len(distinct), eager=True),
+        "key": pl.Series(distinct // _DAY_RANGE, dtype=pl.UInt32).cat.to(names.dtype),
+        "day": distinct % _DAY_RANGE,
         "transactions": transactions,
     }
     return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in COUNTS.items())
 
 
 def frauds_of(labels: pl.LazyFrame) -> pl.DataFrame:
-    """Known frauds by entity, day and known_day (schema FRAUDS), of labels (schema LABELS)."""
+    """Count known frauds by entity, day and known_day (schema FRAUDS) in labels (schema LABELS)."""
     frauds = labels.filter(pl.col("is_fraud") == 1)
-    counted = (
+    return pl.concat(_entity_frauds(frauds, entity) for entity in ENTITIES).collect(engine="streaming")
+
+
+def _entity_frauds(frauds: pl.LazyFrame, entity: str) -> pl.LazyFrame:
+    return (
         frauds.filter(pl.col(entity).is_not_null())
         .group_by(pl.col(entity).alias("key"), "day", "known_day")
         .agg(pl.len().cast(pl.Int64).alias("frauds"))
         .select(pl.lit(entity).alias("entity"), pl.all())
-        for entity in ENTITIES
     )
-    return pl.concat(counted).collect(engine="streaming")
 
 
 def tail(events: pl.DataFrame, day: date) -> pl.DataFrame:
-    """The events before ``day`` that its features and later ones can still see."""
+    """Return the events before ``day`` that features of ``day`` and later can still see."""
     return events.filter(pl.col("second").is_between(*tail_seconds(day), "left"))
 
 
 def tail_seconds(day: date) -> tuple[int, int]:
-    """The seconds [first, end) of these events."""
+    """Return the seconds [first, end) of these events."""
     end = day_number(day) * DAY
     return end - CUSTOMER_TAIL, end

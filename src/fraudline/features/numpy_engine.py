@@ -1,6 +1,6 @@
-"""Compiles the feature definitions for one machine, in NumPy; another engine must repeat its bits.
+"""The NumPy engine: compile the feature definitions for one computer. The Spark engine must repeat its bits.
 
-Each formula stands in one written order of + - x / and sqrt over integers.
+Each formula has one written order of +, -, x, / and sqrt over integers.
 """
 
 from __future__ import annotations
@@ -10,9 +10,34 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from fraudline.catalog import features as d
 from fraudline.catalog.days import DAY, HOUR
+from fraudline.catalog.features import (
+    FEATURES,
+    Aggregate,
+    Amount,
+    Count,
+    DistanceFromHome,
+    DistanceFromPrevious,
+    Feature,
+    FraudRecency,
+    FraudRun,
+    Frauds,
+    HourOfDay,
+    IsFirstAtMerchant,
+    IsNight,
+    IsWeekend,
+    RatioToMax,
+    RatioToMean,
+    RecentMaxToMean,
+    Risk,
+    SincePrevious,
+    SpeedFromPrevious,
+    Sum,
+    Volume,
+    ZScore,
+)
 from fraudline.catalog.schema import TRANSACTIONS
 from fraudline.features.entity_days import EntityDays, SeenDays
 from fraudline.features.history import History, events_of
@@ -20,30 +45,36 @@ from fraudline.features.windows import Customers, Events, Floats, Ints, distance
 
 
 class Rows:
-    """The transactions to compute in one order, with what nobody but themselves can see."""
+    """The transactions to compute, sorted, with the columns that only features of themselves see.
+
+    Args:
+        transactions: schema TRANSACTIONS.
+        events: the same rows, sorted.
+        order: the index of each sorted row in ``transactions``.
+    """
 
     def __init__(self, transactions: pl.DataFrame, events: Events, order: Ints) -> None:
         self._table, self._order = transactions, order
         self.cents, self.second = events.cents, events.second
         self.day: Ints = self.second // DAY
-        self.place = events.latitude, events.longitude
+        self.coordinates = events.latitude, events.longitude
 
     def column(self, name: str) -> pl.Series:
-        """A column in the order of the rows."""
+        """Return a column in the order of the rows."""
         return self._table.get_column(name).gather(self._order)
 
 
 def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[str, EntityDays]) -> pl.DataFrame:
-    """The features of some transactions.
+    """Compute the features of transactions.
 
     Args:
         transactions: rows to compute, schema TRANSACTIONS; they see each other.
-        past: their customers' earlier transactions, and maybe others', schema EVENTS.
-        entities: what is known of merchants and of categories on the days of the rows.
+        past: earlier transactions of their customers, and perhaps of others, schema EVENTS.
+        entities: the days of merchants and of categories, covering the days of the rows.
 
     Returns:
-        One float32 column a feature, in the order of the definitions, null where there is no value;
-        one row a transaction, in the given order.
+        One float32 column per feature, in the order of the definitions, null where there is no value;
+        one row per transaction, in the order of ``transactions``.
     """
     events = events_of(transactions)
     if past.height:
@@ -52,36 +83,39 @@ def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[st
     customers = Customers(Events.of(events), transactions.height)
     rows = Rows(transactions, customers.rows, customers.order)
     sources: dict[str, Any] = {"transaction": rows, "customer": customers}
-    for entity, known in entities.items():
-        sources[entity] = SeenDays(known, rows.column(entity), rows.day)
-    given = np.empty(len(customers.order), np.int64)
-    given[customers.order] = np.arange(len(given))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        columns = {
-            feature.name: _COMPILERS[type(feature.aggregate)](sources[feature.entity], feature).astype(np.float32)[
-                given
-            ]
-            for feature in d.FEATURES
-        }
-    for values in columns.values():
-        values[np.isinf(values)] = np.nan  # x / 0 is no value, as 0 / 0 is
+    for entity, days in entities.items():
+        sources[entity] = SeenDays(days, rows.column(entity), rows.day)
+    # The inverse of the sort: where each transaction's values are.
+    positions = np.empty(len(customers.order), np.int64)
+    positions[customers.order] = np.arange(len(positions))
+    columns = {feature.name: _values(feature, sources[feature.entity])[positions] for feature in FEATURES}
     return pl.DataFrame(columns, nan_to_null=True)
 
 
 def features_of(transaction: Mapping[str, Any], history: History, delay: int) -> dict[str, float | None]:
-    """The features of one transaction, by name, as they would be in a batch of its day.
+    """Compute the features of one transaction, equal to those of a batch of its day.
 
     Args:
         transaction: a row of schema TRANSACTIONS.
-        history: what came before it.
+        history: the transactions before it.
         delay: whole days before a label counts.
+
+    Returns:
+        The features by name.
     """
     table = pl.DataFrame([transaction], schema=dict(TRANSACTIONS))
     day = transaction["timestamp"].date()
-    features: dict[str, float | None] = compute(table, history.events, history.entity_days(delay, day, day)).row(
-        0, named=True
-    )
+    computed = compute(table, history.events, history.entity_days(delay, day, day))
+    features: dict[str, float | None] = computed.row(0, named=True)
     return features
+
+
+def _values(feature: Feature, source: Any) -> NDArray[np.float32]:
+    """Return a feature of every row, NaN where there is no value."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values: NDArray[np.float32] = _FORMULAS[type(feature.aggregate)](source, feature).astype(np.float32)
+    values[np.isinf(values)] = np.nan  # x / 0 is no value, as 0 / 0 is none
+    return values
 
 
 def _hour(rows: Rows) -> Any:
@@ -94,10 +128,11 @@ def _is_weekend(rows: Rows) -> Any:
 
 def _distance_from_home(rows: Rows) -> Floats:
     latitude, longitude = (rows.column(f"customer_{axis}").to_numpy() for axis in ("latitude", "longitude"))
-    return distance(latitude, longitude, *rows.place)
+    return distance(latitude, longitude, *rows.coordinates)
 
 
 def _zscore(customers: Customers, window: int) -> Any:
+    # Numerator and denominator are both multiplied by the count, which leaves a single division.
     count, total = customers.count(window).astype(float), customers.sum(window).astype(float)
     mean_square = count * customers.squares(window)
     variance = mean_square - total * total
@@ -118,34 +153,36 @@ def _speed(customers: Customers, window: int) -> Floats:
     return customers.distance_from_previous(window) / (customers.since_previous(window) / HOUR)
 
 
-def _risk(days: SeenDays, window: int, risk: d.Risk) -> Floats:
+def _risk(days: SeenDays, window: int, risk: Risk) -> Floats:
     share = (days.frauds(window) + risk.share * risk.strength) / (days.transactions(window) + risk.strength)
-    return np.where(days.has_entity, share, np.nan)
+    return _where_entity(days, share)
 
 
-def _of_known(days: SeenDays, values: Any) -> Floats:
+def _where_entity(days: SeenDays, values: Any) -> Floats:
+    """Return values with NaN for rows without the entity."""
     return np.where(days.has_entity, values, np.nan)
 
 
-_COMPILERS: dict[type[d.Aggregate], Callable[[Any, Any], Any]] = {
-    d.Amount: lambda rows, f: rows.cents / 100,
-    d.HourOfDay: lambda rows, f: _hour(rows),
-    d.IsWeekend: lambda rows, f: _is_weekend(rows),
-    d.IsNight: lambda rows, f: _hour(rows) < f.aggregate.before,
-    d.DistanceFromHome: lambda rows, f: _distance_from_home(rows),
-    d.Count: lambda customers, f: customers.count(f.window),
-    d.Sum: lambda customers, f: customers.sum(f.window) / 100,
-    d.ZScore: lambda customers, f: _zscore(customers, f.window),
-    d.RatioToMean: lambda customers, f: _ratio_to_mean(customers, f.window),
-    d.RatioToMax: lambda customers, f: customers.rows.cents / customers.max(f.window),
-    d.RecentMaxToMean: lambda customers, f: _recent_max_to_mean(customers, f.window, f.aggregate.recent),
-    d.SincePrevious: lambda customers, f: customers.since_previous(f.window),
-    d.IsFirstAtMerchant: lambda customers, f: customers.is_first_at_merchant(f.window),
-    d.DistanceFromPrevious: lambda customers, f: customers.distance_from_previous(f.window),
-    d.SpeedFromPrevious: lambda customers, f: _speed(customers, f.window),
-    d.Volume: lambda days, f: _of_known(days, days.transactions(f.window)),
-    d.Risk: lambda days, f: _risk(days, f.window, f.aggregate),
-    d.Frauds: lambda days, f: _of_known(days, days.frauds(f.window)),
-    d.FraudRecency: lambda days, f: days.day - days.latest_fraud(f.window),
-    d.FraudRun: lambda days, f: days.latest_fraud(f.window) - days.earliest_fraud(f.window),
+# Each formula takes the source of its feature's entity (Rows, Customers or SeenDays) and the feature.
+_FORMULAS: dict[type[Aggregate], Callable[[Any, Any], Any]] = {
+    Amount: lambda rows, f: rows.cents / 100,
+    HourOfDay: lambda rows, f: _hour(rows),
+    IsWeekend: lambda rows, f: _is_weekend(rows),
+    IsNight: lambda rows, f: _hour(rows) < f.aggregate.before,
+    DistanceFromHome: lambda rows, f: _distance_from_home(rows),
+    Count: lambda customers, f: customers.count(f.window),
+    Sum: lambda customers, f: customers.sum(f.window) / 100,
+    ZScore: lambda customers, f: _zscore(customers, f.window),
+    RatioToMean: lambda customers, f: _ratio_to_mean(customers, f.window),
+    RatioToMax: lambda customers, f: customers.rows.cents / customers.max(f.window),
+    RecentMaxToMean: lambda customers, f: _recent_max_to_mean(customers, f.window, f.aggregate.recent),
+    SincePrevious: lambda customers, f: customers.since_previous(f.window),
+    IsFirstAtMerchant: lambda customers, f: customers.is_first_at_merchant(f.window),
+    DistanceFromPrevious: lambda customers, f: customers.distance_from_previous(f.window),
+    SpeedFromPrevious: lambda customers, f: _speed(customers, f.window),
+    Volume: lambda days, f: _where_entity(days, days.transactions(f.window)),
+    Risk: lambda days, f: _risk(days, f.window, f.aggregate),
+    Frauds: lambda days, f: _where_entity(days, days.frauds(f.window)),
+    FraudRecency: lambda days, f: days.day - days.latest_fraud(f.window),
+    FraudRun: lambda days, f: days.latest_fraud(f.window) - days.earliest_fraud(f.window),
 }

@@ -1,4 +1,4 @@
-"""Loads a history into a DynamoDB table, for whoever computes features of single transactions."""
+"""Load a history into a DynamoDB table, from which features of single transactions are computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fraudline.runtime.channels import Channels
 
 
 def run(channels: Channels, run: Run, label_delay_days: int, table: str) -> Summary:
-    """Write the ``history`` before as_of into ``table``; again, it is a no-op."""
+    """Write the ``history`` before as_of into ``table``; a rerun writes nothing."""
     if not dynamodb.is_uri(table):
         raise InputError(f"--table: got '{table}', expected dynamodb://NAME, the table to load")
     history = read_history(channels, run.as_of, label_delay_days)

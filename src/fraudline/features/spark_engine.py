@@ -1,9 +1,9 @@
-"""Compiles the feature definitions for Spark, where one machine ends: the local engine's bits, but for distances.
+"""The Spark engine: compile the feature definitions to Spark SQL, for more rows than one computer holds.
 
-Each formula is Spark SQL, in the local engine's written order; a real number in it bears a D, or it would be a
-decimal. There is no Python in the hot path. Rows move between machines once for customers and once for merchants; a
-category's days are few and go to the rows instead. Arithmetic is Spark's usual one (``spark.sql.ansi.enabled`` off):
-x / 0 is null, and totals may wrap.
+It repeats the bits of the NumPy engine, except for distances. Each formula keeps that engine's written order; a real
+number in it ends in D, because Spark would read it as a decimal otherwise. No Python runs per row. Rows move between
+executors once for customers and once for merchants; the days of categories are few and are sent to the rows instead.
+Arithmetic is Spark's default one (``spark.sql.ansi.enabled`` off): x / 0 is null, and sums may wrap.
 """
 
 from __future__ import annotations
@@ -12,99 +12,133 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
+from pyspark.sql import functions as F  # noqa: N812 - the customary name
 
-from fraudline.catalog import features as d
 from fraudline.catalog.days import DAY, HOUR
+from fraudline.catalog.features import (
+    EARTH_RADIUS,
+    ENTITIES,
+    FEATURES,
+    Aggregate,
+    Amount,
+    Count,
+    DistanceFromHome,
+    DistanceFromPrevious,
+    FraudRecency,
+    FraudRun,
+    Frauds,
+    HourOfDay,
+    IsFirstAtMerchant,
+    IsNight,
+    IsWeekend,
+    RatioToMax,
+    RatioToMean,
+    RecentMaxToMean,
+    Risk,
+    SincePrevious,
+    SpeedFromPrevious,
+    Sum,
+    Volume,
+    ZScore,
+)
 
 _SECOND = "unix_seconds(timestamp)"
 _HOUR = f"second % {DAY} div {HOUR}"
+# Categories are few. A shuffle by category would be skewed, and their days are small enough to send to every executor.
+_BROADCAST = ("merchant_category",)
 
 
 def compute(rows: DataFrame, counts: DataFrame, frauds: DataFrame, delay: int) -> DataFrame:
-    """The features of some transactions.
+    """Compute the features of transactions.
 
     Args:
-        rows: the columns of TRANSACTIONS, and any others; they see each other.
-        counts: transactions by entity and day, the columns of COUNTS; the rows' own are among them.
+        rows: the columns of TRANSACTIONS and any others; the rows see each other.
+        counts: transactions by entity and day, the columns of COUNTS; the rows themselves are counted in it.
         frauds: known frauds by entity, day and known_day, the columns of FRAUDS.
         delay: whole days before a label counts.
 
     Returns:
-        The rows with one float32 column a feature behind them, null where there is no value; in any order.
+        The rows, in any order, with one float32 column per feature behind theirs, null where there is no value.
     """
-    customers, days = Customers(), [Days(entity, delay) for entity in d.ENTITIES]
-    sources: dict[str, Any] = {"transaction": None, "customer": customers} | {known.entity: known for known in days}
-    formulas = {f.name: _COMPILERS[type(f.aggregate)](sources[f.entity], f) for f in d.FEATURES}
-    seen = rows.selectExpr("*", f"{_SECOND} AS second", f"{_SECOND} div {DAY} AS day")
-    for known in days:
-        seen = known.join(seen, counts, frauds)
+    customers, entities = Customers(), [Days(entity, delay) for entity in ENTITIES]
+    sources: dict[str, Any] = {"transaction": None, "customer": customers}
+    sources |= {days.entity: days for days in entities}
+    # The formulas come first: compiling them collects the columns that they need.
+    formulas = {f.name: _FORMULAS[type(f.aggregate)](sources[f.entity], f) for f in FEATURES}
+    joined = rows.selectExpr("*", f"{_SECOND} AS second", f"{_SECOND} div {DAY} AS day")
+    for days in entities:
+        joined = days.join(joined, counts, frauds)
     features = (f"float(double({formula})) AS {name}" for name, formula in formulas.items())
-    return seen.selectExpr("*", *_named(customers.asked)).selectExpr(*rows.columns, *features)
+    return joined.selectExpr("*", *_aliased(customers.columns)).selectExpr(*rows.columns, *features)
 
 
 def counts_of(rows: DataFrame) -> DataFrame:
-    """Transactions by entity and day (the columns of COUNTS)."""
+    """Count transactions by entity and day (the columns of COUNTS)."""
     return _per_entity(rows, "transactions", "day")
 
 
 def frauds_of(rows: DataFrame) -> DataFrame:
-    """Known frauds by entity, day and known_day (the columns of FRAUDS), of rows with is_fraud and known_day."""
+    """Count known frauds by entity, day and known_day (the columns of FRAUDS) in rows with is_fraud and known_day."""
     return _per_entity(rows.where("is_fraud = 1"), "frauds", "day", "known_day")
 
 
 def events_of(rows: DataFrame) -> DataFrame:
-    """Transactions as what later ones of their customers see of them (the columns of EVENTS)."""
+    """Return what later transactions of a customer see of these (the columns of EVENTS)."""
     return rows.selectExpr("customer_id", f"{_SECOND} AS second", "cents", "merchant", "latitude", "longitude")
 
 
 class Customers:
-    """The other transactions of each row's customer in the ``window`` seconds before it, as SQL.
+    """The other transactions of each row's customer in the ``window`` seconds before the row, as SQL.
 
-    ``asked`` holds, by name, the columns that the rows must have for it.
+    Attributes:
+        columns: the columns that the returned expressions need, by name.
     """
 
     def __init__(self) -> None:
-        self.asked: dict[str, str] = {}
+        self.columns: dict[str, str] = {}
 
     def count(self, window: int) -> str:
-        """How many."""
+        """Return the number of transactions."""
         return self._within("count", "1", window)
 
     def sum(self, window: int) -> str:
-        """Sum of cents."""
+        """Return the sum of cents."""
         return self._within("sum", "cents", window)
 
     def squares(self, window: int) -> str:
-        """Sum of squared cents; a total may wrap past 2^63, a difference below it comes out right all the same."""
+        """Return the sum of squared cents.
+
+        A running total may wrap past 2^63; a difference below 2^63 is right all the same.
+        """
         return self._within("squares", "cents * cents", window)
 
     def max(self, window: int) -> str:
-        """Largest cents, null where there are none."""
+        """Return the largest cents, null where there are none."""
         frame = f"RANGE BETWEEN {window} PRECEDING AND 1 PRECEDING"
-        return self._ask(f"max_{window}", f"max(cents) OVER (PARTITION BY customer_id ORDER BY second {frame})")
+        return self._column(f"max_{window}", f"max(cents) OVER (PARTITION BY customer_id ORDER BY second {frame})")
 
-    def latest(self, window: int, field: str) -> str:
-        """Second, latitude or longitude of the latest; of peers of a second the north-easternmost."""
-        # A place unknown lies behind all others: NaN is the largest number here.
-        place = ", ".join(f"coalesce({axis}, double('NaN')) AS {axis}" for axis in ("latitude", "longitude"))
-        latest = self._ask("latest", f"max(struct(second, {place})) OVER ({_before(0)})")
+    def previous(self, window: int, field: str) -> str:
+        """Return second, latitude or longitude of the previous one; of several in one second the north-easternmost."""
+        # NaN is Spark's largest number, so unknown coordinates come last, as in the NumPy engine.
+        axes = ", ".join(f"coalesce({axis}, double('NaN')) AS {axis}" for axis in ("latitude", "longitude"))
+        latest = self._column("latest", f"max(struct(second, {axes})) OVER ({_earlier(0)})")
         return f"if(second - {latest}.second <= {window}, {latest}.{field}, NULL)"
 
     def is_first_at_merchant(self, window: int) -> str:
-        """Whether none was at the row's own merchant."""
-        there = self._ask("there", f"max(second) OVER ({_before(0, 'customer_id, merchant')})")
-        return f"coalesce(second - {there} > {window}, true)"
+        """Return true where no transaction was at the row's own merchant."""
+        latest = self._column("latest_at_merchant", f"max(second) OVER ({_earlier(0, 'customer_id, merchant')})")
+        return f"coalesce(second - {latest} > {window}, true)"
 
     def _within(self, name: str, value: str, window: int) -> str:
-        """The difference of two running totals: its cost does not grow with the window."""
+        """Return the difference of two running totals: its cost does not grow with the window."""
         now, then = (
-            self._ask(f"{name}_{back}", f"coalesce(sum({value}) OVER ({_before(back)}), 0)") for back in (0, window)
+            self._column(f"{name}_{back}", f"coalesce(sum({value}) OVER ({_earlier(back)}), 0)") for back in (0, window)
         )
         return f"({now} - {then})"
 
-    def _ask(self, name: str, column: str) -> str:
-        self.asked[name] = column
+    def _column(self, name: str, expression: str) -> str:
+        """Add a column that the rows must have, and return its name."""
+        self.columns[name] = expression
         return name
 
 
@@ -113,53 +147,57 @@ class Days:
 
     def __init__(self, entity: str, delay: int) -> None:
         self.entity, self.delay = entity, delay
-        self._counted: dict[str, str] = {}
-        self._known: dict[str, str] = {}
+        self._count_columns: dict[str, str] = {}
+        self._fraud_columns: dict[str, str] = {}
 
     def transactions(self, window: int) -> str:
-        """How many, whatever their label; null for a row without the entity."""
+        """Return the number of transactions, whatever their labels; null for a row without the entity."""
         frame = f"RANGE BETWEEN {self.delay + window // DAY} PRECEDING AND {self.delay + 1} PRECEDING"
         total = f"sum(transactions) OVER (PARTITION BY key ORDER BY day {frame})"
-        return self._ask(self._counted, f"transactions_{window}", f"coalesce({total}, 0)")
+        return self._column(self._count_columns, f"transactions_{window}", f"coalesce({total}, 0)")
 
     def frauds(self, window: int) -> str:
-        """How many were known to be fraud before the row's day; null for a row without the entity."""
-        known = self._ask(self._known, f"frauds_{window}", f"sum(if({self._in(window)}, frauds, 0))")
-        return f"if({self.entity}_key IS NULL, NULL, coalesce({known}, 0))"
+        """Return the number of frauds that were known before the row's day; null for a row without the entity."""
+        frauds = self._column(self._fraud_columns, f"frauds_{window}", f"sum(if({self._within(window)}, frauds, 0))")
+        return f"if({self.entity}_key IS NULL, NULL, coalesce({frauds}, 0))"
 
     def latest_fraud(self, window: int) -> str:
-        """Day of the latest of these, null where there is none."""
-        return self._ask(self._known, f"latest_{window}", f"max(if({self._in(window)}, day, NULL))")
+        """Return the day of the latest of these frauds, null where there is none."""
+        return self._column(self._fraud_columns, f"latest_{window}", f"max(if({self._within(window)}, day, NULL))")
 
     def earliest_fraud(self, window: int) -> str:
-        """Day of the earliest of these, null where there is none."""
-        return self._ask(self._known, f"earliest_{window}", f"min(if({self._in(window)}, day, NULL))")
+        """Return the day of the earliest of these frauds, null where there is none."""
+        return self._column(self._fraud_columns, f"earliest_{window}", f"min(if({self._within(window)}, day, NULL))")
 
     def join(self, rows: DataFrame, counts: DataFrame, frauds: DataFrame) -> DataFrame:
-        """Rows with ``second`` and ``day``, and behind them all columns that were asked for."""
+        """Return rows that have ``second`` and ``day`` with every column that the compiled expressions need."""
         counts, frauds = (table.where(f"entity = '{self.entity}'") for table in (counts, frauds))
-        # Frauds are rare: each is written out once for every day that sees it, late labels as they come.
-        longest = max(feature.window for feature in d.FEATURES if feature.entity == self.entity) // DAY
-        first, last = f"greatest(day + {self.delay}, known_day) + 1", f"day + {self.delay + longest}"
-        seen = frauds.where(f"{first} <= {last}").selectExpr("*", f"explode(sequence({first}, {last})) AS observed")
-        known = seen.groupBy("key", "observed").agg(*(F.expr(column) for column in _named(self._known)))
-        days = counts.selectExpr("key", "day", *_named(self._counted))
-        days = days.join(known.withColumnRenamed("observed", "day"), ["key", "day"], "left")
+        days = counts.selectExpr("key", "day", *_aliased(self._count_columns))
+        days = days.join(self._by_observing_day(frauds), ["key", "day"], "left")
         days = days.withColumnsRenamed({"key": f"{self.entity}_key", "day": f"{self.entity}_day"})
         same = f"{self.entity} = {self.entity}_key AND day = {self.entity}_day"
-        few = self.entity == "merchant_category"
-        return rows.join(F.broadcast(days) if few else days, F.expr(same), "left")
+        return rows.join(F.broadcast(days) if self.entity in _BROADCAST else days, F.expr(same), "left")
 
-    def _in(self, window: int) -> str:
+    def _by_observing_day(self, frauds: DataFrame) -> DataFrame:
+        """Return what each key and day sees of the known frauds."""
+        # Frauds are rare, so each is repeated for every day that sees it; a late label is seen later.
+        longest = max(feature.window for feature in FEATURES if feature.entity == self.entity) // DAY
+        first, last = f"greatest(day + {self.delay}, known_day) + 1", f"day + {self.delay + longest}"
+        seen = frauds.where(f"{first} <= {last}").selectExpr("*", f"explode(sequence({first}, {last})) AS observed")
+        columns = (F.expr(column) for column in _aliased(self._fraud_columns))
+        return seen.groupBy("key", "observed").agg(*columns).withColumnRenamed("observed", "day")
+
+    def _within(self, window: int) -> str:
         return f"observed <= day + {self.delay + window // DAY}"
 
-    def _ask(self, asked: dict[str, str], name: str, column: str) -> str:
-        asked[f"{self.entity}_{name}"] = column
+    def _column(self, columns: dict[str, str], name: str, expression: str) -> str:
+        """Add a column that the rows must have, and return its name."""
+        columns[f"{self.entity}_{name}"] = expression
         return f"{self.entity}_{name}"
 
 
-def _named(columns: Mapping[str, str]) -> list[str]:
-    return [f"{column} AS {name}" for name, column in columns.items()]
+def _aliased(columns: Mapping[str, str]) -> list[str]:
+    return [f"{expression} AS {name}" for name, expression in columns.items()]
 
 
 def _per_entity(rows: DataFrame, count: str, *by: str) -> DataFrame:
@@ -168,35 +206,34 @@ def _per_entity(rows: DataFrame, count: str, *by: str) -> DataFrame:
         days.where(f"{entity} IS NOT NULL")
         .groupBy(F.expr(f"'{entity}' AS entity"), F.expr(f"{entity} AS key"), *by)
         .agg(F.expr(f"count(1) AS {count}"))
-        for entity in d.ENTITIES
+        for entity in ENTITIES
     )
     return merchants.unionByName(categories)
 
 
-def _before(back: int, by: str = "customer_id") -> str:
-    """All that is more than ``back`` seconds before the row, peers of its second outside."""
+def _earlier(back: int, by: str = "customer_id") -> str:
+    """Return the window of everything more than ``back`` seconds before the row, its own second excluded."""
     return f"PARTITION BY {by} ORDER BY second RANGE BETWEEN UNBOUNDED PRECEDING AND {back + 1} PRECEDING"
 
 
 def _distance(latitude: str, longitude: str, to_latitude: str, to_longitude: str) -> str:
-    """Great-circle distance in km between places in degrees (haversine), null where one is unknown."""
-    north, east = (
-        f"sin(radians({to} - {start}) / 2)" for start, to in ((latitude, to_latitude), (longitude, to_longitude))
-    )
+    """Return the great-circle distance in km between coordinates in degrees (haversine), null where one is unknown."""
+    north = f"sin(radians({to_latitude} - {latitude}) / 2)"
+    east = f"sin(radians({to_longitude} - {longitude}) / 2)"
     cosines = f"cos(radians({latitude})) * cos(radians({to_latitude}))"
     chord = f"{north} * {north} + {cosines} * {east} * {east}"
-    # Not the smaller of the two: NaN is the largest number here.
+    # Not least(chord, 1): NaN is Spark's largest number, so it would become 1.
     half = f"asin(sqrt(if({chord} > 1 AND NOT isnan({chord}), 1D, {chord})))"
-    return f"nullif({2 * d.EARTH_RADIUS}D * {half}, double('NaN'))"
+    return f"nullif({2 * EARTH_RADIUS}D * {half}, double('NaN'))"
 
 
 def _distance_from_previous(customers: Customers, window: int) -> str:
-    there = (customers.latest(window, axis) for axis in ("latitude", "longitude"))
-    return _distance("latitude", "longitude", *there)
+    coordinates = (customers.previous(window, axis) for axis in ("latitude", "longitude"))
+    return _distance("latitude", "longitude", *coordinates)
 
 
 def _since_previous(customers: Customers, window: int) -> str:
-    return f"(second - {customers.latest(window, 'second')})"
+    return f"(second - {customers.previous(window, 'second')})"
 
 
 def _zscore(customers: Customers, window: int) -> str:
@@ -211,32 +248,33 @@ def _recent_max_to_mean(customers: Customers, window: int, recent: int) -> str:
     return f"{customers.max(recent)} * {customers.count(window)} / {customers.sum(window)}"
 
 
-def _risk(days: Days, window: int, risk: d.Risk) -> str:
+def _risk(days: Days, window: int, risk: Risk) -> str:
     frauds, transactions = days.frauds(window), days.transactions(window)
     return f"({frauds} + {risk.share * risk.strength}D) / ({transactions} + {risk.strength}D)"
 
 
-_COMPILERS: Mapping[type[d.Aggregate], Callable[[Any, Any], str]] = {
-    d.Amount: lambda _, f: "cents / 100",
-    d.HourOfDay: lambda _, f: _HOUR,
-    d.IsWeekend: lambda _, f: "(day + 3) % 7 >= 5",  # 1970-01-01 was a Thursday
-    d.IsNight: lambda _, f: f"{_HOUR} < {f.aggregate.before}",
-    d.DistanceFromHome: lambda _, f: _distance("customer_latitude", "customer_longitude", "latitude", "longitude"),
-    d.Count: lambda customers, f: customers.count(f.window),
-    d.Sum: lambda customers, f: f"{customers.sum(f.window)} / 100",
-    d.ZScore: lambda customers, f: _zscore(customers, f.window),
-    d.RatioToMean: lambda customers, f: f"cents * {customers.count(f.window)} / {customers.sum(f.window)}",
-    d.RatioToMax: lambda customers, f: f"cents / {customers.max(f.window)}",
-    d.RecentMaxToMean: lambda customers, f: _recent_max_to_mean(customers, f.window, f.aggregate.recent),
-    d.SincePrevious: lambda customers, f: _since_previous(customers, f.window),
-    d.IsFirstAtMerchant: lambda customers, f: customers.is_first_at_merchant(f.window),
-    d.DistanceFromPrevious: lambda customers, f: _distance_from_previous(customers, f.window),
-    d.SpeedFromPrevious: lambda customers, f: (
+# Each formula takes the source of its feature's entity (None, Customers or Days) and the feature.
+_FORMULAS: Mapping[type[Aggregate], Callable[[Any, Any], str]] = {
+    Amount: lambda _, f: "cents / 100",
+    HourOfDay: lambda _, f: _HOUR,
+    IsWeekend: lambda _, f: "(day + 3) % 7 >= 5",  # 1970-01-01 was a Thursday
+    IsNight: lambda _, f: f"{_HOUR} < {f.aggregate.before}",
+    DistanceFromHome: lambda _, f: _distance("customer_latitude", "customer_longitude", "latitude", "longitude"),
+    Count: lambda customers, f: customers.count(f.window),
+    Sum: lambda customers, f: f"{customers.sum(f.window)} / 100",
+    ZScore: lambda customers, f: _zscore(customers, f.window),
+    RatioToMean: lambda customers, f: f"cents * {customers.count(f.window)} / {customers.sum(f.window)}",
+    RatioToMax: lambda customers, f: f"cents / {customers.max(f.window)}",
+    RecentMaxToMean: lambda customers, f: _recent_max_to_mean(customers, f.window, f.aggregate.recent),
+    SincePrevious: lambda customers, f: _since_previous(customers, f.window),
+    IsFirstAtMerchant: lambda customers, f: customers.is_first_at_merchant(f.window),
+    DistanceFromPrevious: lambda customers, f: _distance_from_previous(customers, f.window),
+    SpeedFromPrevious: lambda customers, f: (
         f"{_distance_from_previous(customers, f.window)} / ({_since_previous(customers, f.window)} / {HOUR})"
     ),
-    d.Volume: lambda days, f: days.transactions(f.window),
-    d.Risk: lambda days, f: _risk(days, f.window, f.aggregate),
-    d.Frauds: lambda days, f: days.frauds(f.window),
-    d.FraudRecency: lambda days, f: f"day - {days.latest_fraud(f.window)}",
-    d.FraudRun: lambda days, f: f"{days.latest_fraud(f.window)} - {days.earliest_fraud(f.window)}",
+    Volume: lambda days, f: days.transactions(f.window),
+    Risk: lambda days, f: _risk(days, f.window, f.aggregate),
+    Frauds: lambda days, f: days.frauds(f.window),
+    FraudRecency: lambda days, f: f"day - {days.latest_fraud(f.window)}",
+    FraudRun: lambda days, f: f"{days.latest_fraud(f.window)} - {days.earliest_fraud(f.window)}",
 }

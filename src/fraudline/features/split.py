@@ -1,4 +1,7 @@
-"""Train, validation and test by time, a label delay apart: what training could have known on its day."""
+"""Split days into train, validation and test by time, a label delay apart.
+
+The delay keeps each part as training could have known it: the labels of one part are mature before the next begins.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from fraudline.catalog.errors import InputError
+
+_MIN_TRAIN_DAYS = 7
+_MIN_VALIDATION_DAYS = 2
 
 
 @dataclass(frozen=True)
@@ -18,23 +24,28 @@ class Period:
 
 @dataclass(frozen=True)
 class Split:
-    """train, delay, validation, delay, test, delay, as_of; and the warm-up before train."""
+    """The periods of one training, in this order: warm-up, train, delay, validation, delay, test, delay, as_of."""
 
     train: Period
     validation: Period
     test: Period
 
+    @property
+    def periods(self) -> dict[str, Period]:
+        """Return the periods in their order by the channel that holds their rows."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
-def split(first: date, as_of: date, *, delay: int, warmup: int, test: int, validation_share: float) -> Split:
-    """The periods between the first day of a dataset and as_of.
+
+def split_days(first: date, as_of: date, *, delay: int, warmup: int, test: int, validation_share: float) -> Split:
+    """Return the periods between the first day of a dataset and as_of.
 
     Args:
-        first: the dataset's first day.
-        as_of: the day before whose midnight all is known.
+        first: first day of the dataset.
+        as_of: everything before this day's midnight is known.
         delay: days until a label is mature.
-        warmup: first days, whose windows are not full yet.
+        warmup: first days to leave out, because their windows are not full yet.
         test: days of the test period.
-        validation_share: share of the days before the test that validate.
+        validation_share: share of the days before the test period to validate on.
 
     Raises:
         InputError: there are too few days.
@@ -45,11 +56,11 @@ def split(first: date, as_of: date, *, delay: int, warmup: int, test: int, valid
     train_first, validation_end = first + timedelta(days=warmup), test_first - gap
     days = (validation_end - train_first).days - delay
     validation_days = round(days * validation_share)
-    if validation_days < 2 or days - validation_days < 7:
+    if validation_days < _MIN_VALIDATION_DAYS or days - validation_days < _MIN_TRAIN_DAYS:
         raise InputError(
-            f"channel 'dataset': {(as_of - first).days} days before {as_of} are too few: {warmup} to warm up, 7 or "
-            f"more to train, 2 or more to validate, {test} to test and 3 label delays of {delay} days between them; "
-            "deliver more days, or shorten --warmup-days or --test-days"
+            f"channel 'dataset': {(as_of - first).days} days before {as_of} are too few: {warmup} to warm up, "
+            f"{_MIN_TRAIN_DAYS} or more to train, {_MIN_VALIDATION_DAYS} or more to validate, {test} to test and 3 "
+            f"label delays of {delay} days between them; deliver more days, or shorten --warmup-days or --test-days"
         )
     validation_first = validation_end - timedelta(days=validation_days)
     return Split(

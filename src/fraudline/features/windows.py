@@ -1,7 +1,7 @@
-"""A customer's windows as the local engine sees them: arrays sorted by customer and second.
+"""Windows of customers for the NumPy engine: arrays sorted by customer and second.
 
-A window is a difference of prefix sums between two binary searches, whatever its length. Amounts are
-integer cents here, so no result depends on the order of rows.
+A window is the difference of two prefix sums, found by two binary searches whatever its length. Amounts are integer
+cents here, so no result depends on the order of rows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudline.catalog import features as definitions
+from fraudline.catalog.features import CUSTOMER_TAIL, EARTH_RADIUS
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -23,7 +23,16 @@ _RADIX_BITS = 16  # NumPy sorts integers of this size in linear time
 
 @dataclass(frozen=True)
 class Events:
-    """Transactions as arrays, one element each: what a later one can see of them."""
+    """What later transactions see of a transaction: arrays of one element per transaction.
+
+    Attributes:
+        customer: code of the customer.
+        merchant: code of the merchant.
+        second: seconds since 1970-01-01 00:00 UTC.
+        cents: the amount.
+        latitude: in degrees, NaN where unknown.
+        longitude: in degrees, NaN where unknown.
+    """
 
     customer: Ints
     merchant: Ints
@@ -34,87 +43,95 @@ class Events:
 
     @classmethod
     def of(cls, table: pl.DataFrame) -> Events:
-        """From a table of schema EVENTS."""
+        """Return the events of a table of schema EVENTS."""
         return cls(
-            code(table.get_column("customer_id").cast(pl.Categorical)),
-            code(table.get_column("merchant").cast(pl.Categorical)),
+            codes_of(table.get_column("customer_id").cast(pl.Categorical)),
+            codes_of(table.get_column("merchant").cast(pl.Categorical)),
             *(table.get_column(name).to_numpy() for name in ("second", "cents")),
             *(table.get_column(name).to_numpy() for name in ("latitude", "longitude")),
         )
 
-    def take(self, where: NDArray[np.generic]) -> Events:
-        """Those at some places, or where a mask is true."""
-        return Events(*(getattr(self, field.name)[where] for field in fields(self)))
+    def take(self, indices: NDArray[np.generic]) -> Events:
+        """Return the events at some indices, or where a mask is true."""
+        return Events(*(getattr(self, field.name)[indices] for field in fields(self)))
 
 
 class Customers:
-    """The other transactions of each row's customer in the ``window`` seconds before it, the row outside.
+    """The other transactions of each row's customer in the ``window`` seconds before the row.
+
+    Every result has one element per row, sorted by customer and second.
 
     Args:
         events: earlier transactions, and behind them the rows to compute, which see each other.
-        rows: how many of the events these are. Every result is by customer and second; ``order`` tells
-            which row stands where.
+        rows: number of the rows to compute.
+
+    Attributes:
+        order: the index, among the rows to compute, of each element.
+        rows: the rows, sorted.
     """
 
     def __init__(self, events: Events, rows: int) -> None:
         self._first = int(events.second.min(initial=np.iinfo(np.int64).max))
-        # Wide enough that a window reaching below a customer's first event stays above the customer before.
-        self._span = int(events.second.max(initial=self._first)) - self._first + 1 + definitions.CUSTOMER_TAIL
-        key = events.customer * self._span + (events.second - self._first)
-        order = _north_east_last(np.argsort(key), key, events)
-        self._events, self._order, self._keys = events, order, key[order]
-        before = len(key) - rows
-        self._at: Ints = np.flatnonzero(order >= before)
-        self.order: Ints = order[self._at] - before
-        self.rows = events.take(order[self._at])
-        self._row_key = self._keys[self._at]
-        self._end = np.searchsorted(self._keys, self._row_key)
+        # Wide enough that a window from a customer's first event reaches no event of the customer before.
+        self._span = int(events.second.max(initial=self._first)) - self._first + 1 + CUSTOMER_TAIL
+        keys = events.customer * self._span + (events.second - self._first)
+        order = _north_easternmost_last(np.argsort(keys), keys, events)
+        self._events, self._order, self._keys = events, order, keys[order]
+        past = len(keys) - rows
+        self._positions: Ints = np.flatnonzero(order >= past)  # of the rows among the sorted events
+        self.order: Ints = order[self._positions] - past
+        self.rows = events.take(order[self._positions])
+        self._row_keys = self._keys[self._positions]
+        self._end = np.searchsorted(self._keys, self._row_keys)
         self._starts: dict[int, Ints] = {}
 
     def count(self, window: int) -> Ints:
-        """How many."""
+        """Return the number of transactions."""
         return self._end - self._start(window)
 
     def sum(self, window: int) -> Ints:
-        """Sum of cents."""
+        """Return the sum of cents."""
         return self._sums[self._end] - self._sums[self._start(window)]
 
     def squares(self, window: int) -> Ints:
-        """Sum of squared cents."""
+        """Return the sum of squared cents."""
         return self._squares[self._end] - self._squares[self._start(window)]
 
     def max(self, window: int) -> Ints:
-        """Largest cents, 0 where there are none: the larger of two overlapping runs of a power of two."""
+        """Return the largest cents, 0 where there are none.
+
+        A sparse table: the maximum of a window is the larger one of two overlapping runs whose length is a power of 2.
+        """
         start, length = self._start(window), self.count(window)
         level = np.frexp(np.maximum(length, 1).astype(np.float64))[1] - 1
         largest = np.zeros(len(start), np.int64)
         runs = self._cents
         for power in range(int(level.max(initial=0)) + 1):
-            here = np.flatnonzero((level == power) & (length > 0))
-            largest[here] = np.maximum(runs[start[here]], runs[self._end[here] - (1 << power)])
+            rows = np.flatnonzero((level == power) & (length > 0))
+            largest[rows] = np.maximum(runs[start[rows]], runs[self._end[rows] - (1 << power)])
             runs = np.maximum(runs[: -(1 << power)], runs[1 << power :])
         return largest
 
     def since_previous(self, window: int) -> Floats:
-        """Seconds since the latest, NaN where there is none."""
-        return np.where(self.count(window) > 0, self.rows.second - self._events.second[self._latest], np.nan)
+        """Return the seconds since the previous transaction, NaN where there is none."""
+        return np.where(self.count(window) > 0, self.rows.second - self._events.second[self._previous], np.nan)
 
     def distance_from_previous(self, window: int) -> Floats:
-        """Kilometres from the latest, NaN where there is none or a place is unknown."""
+        """Return the kilometers from the previous transaction, NaN where there is none or coordinates are unknown."""
         return np.where(self.count(window) > 0, self._distance, np.nan)
 
     def is_first_at_merchant(self, window: int) -> NDArray[np.bool_]:
-        """Whether none was at the row's own merchant."""
-        return ~(self._since_same_merchant[self._at] <= window)
+        """Return True where no transaction was at the row's own merchant."""
+        return ~(self._since_same_merchant[self._positions] <= window)
 
     def _start(self, window: int) -> Ints:
         if window not in self._starts:
-            self._starts[window] = np.searchsorted(self._keys, self._row_key - window)
+            self._starts[window] = np.searchsorted(self._keys, self._row_keys - window)
         return self._starts[window]
 
     @cached_property
-    def _latest(self) -> Ints:
-        """Which event is the latest before the row, any one where there is none."""
+    def _previous(self) -> Ints:
+        """Return the index of the latest event before each row, any index where there is none."""
         return self._order[np.maximum(self._end - 1, 0)]
 
     @cached_property
@@ -123,69 +140,78 @@ class Customers:
 
     @cached_property
     def _sums(self) -> Ints:
-        return prefix(self._cents)
+        return prefix_sums(self._cents)
 
     @cached_property
     def _squares(self) -> Ints:
-        # The prefix may wrap past 2^63; a difference that is itself below 2^63 comes out right all the same.
-        return prefix(self._cents * self._cents)
+        # A prefix sum may wrap past 2^63; a difference below 2^63 is right all the same.
+        return prefix_sums(self._cents * self._cents)
 
     @cached_property
     def _distance(self) -> Floats:
-        there = self._events.latitude[self._latest], self._events.longitude[self._latest]
-        return distance(self.rows.latitude, self.rows.longitude, *there)
+        latitude, longitude = self._events.latitude[self._previous], self._events.longitude[self._previous]
+        return distance(self.rows.latitude, self.rows.longitude, latitude, longitude)
 
     @cached_property
     def _since_same_merchant(self) -> Floats:
-        """For every event the seconds since its customer was at its merchant before, NaN for never."""
+        """Return for every event the seconds since its customer was last at its merchant, NaN for never."""
         merchant = self._events.merchant[self._order]
-        order = _stable_order(merchant)  # and so, within a merchant, by customer and second
-        key, merchant = self._keys[order], merchant[order]
-        fresh = np.ones(len(order), bool)
-        fresh[1:] = (key[1:] != key[:-1]) | (merchant[1:] != merchant[:-1])
-        # The event before the first of its own second: peers of a second do not see each other.
-        before = np.maximum.accumulate(np.where(fresh, np.arange(len(order)), 0)) - 1
-        known = (before >= 0) & (merchant[before] == merchant) & (key - key[before] <= definitions.CUSTOMER_TAIL)
+        order = _stable_order(merchant)  # so within a merchant, events are sorted by customer and second
+        keys, merchant = self._keys[order], merchant[order]
+        new_second = np.ones(len(order), bool)
+        new_second[1:] = (keys[1:] != keys[:-1]) | (merchant[1:] != merchant[:-1])
+        # The event before the first one of the same second: transactions of one second do not see each other.
+        previous = np.maximum.accumulate(np.where(new_second, np.arange(len(order)), 0)) - 1
+        seconds = keys - keys[previous]
+        seen = (previous >= 0) & (merchant[previous] == merchant) & (seconds <= CUSTOMER_TAIL)
         since = np.empty(len(order))
-        since[order] = np.where(known, key - key[before], np.nan)
+        since[order] = np.where(seen, seconds, np.nan)
         return since
 
 
-def code(texts: pl.Series) -> Ints:
-    """Integers below 2^32 for a categorical column, equal where it is; -1 for a null."""
-    return texts.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+def codes_of(names: pl.Series) -> Ints:
+    """Return the codes of a categorical column, integers below 2^32; -1 for null."""
+    return names.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def prefix(values: Ints) -> Ints:
-    """Sums of the first 0, 1, 2, … values."""
+def prefix_sums(values: Ints) -> Ints:
+    """Return the sums of the first 0, 1, 2, … values."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(values, dtype=np.int64)])
 
 
 def distance(latitude: Floats, longitude: Floats, to_latitude: Floats, to_longitude: Floats) -> Floats:
-    """Great-circle distance in km between places in degrees (haversine), NaN where one is unknown."""
-    kilometres = np.full(len(latitude), np.nan)
+    """Return the great-circle distance between coordinates in degrees, by the haversine formula.
+
+    Returns:
+        Kilometers, NaN where a coordinate is NaN.
+    """
+    kilometers = np.full(len(latitude), np.nan)
     known = np.flatnonzero(~np.isnan(latitude + longitude + to_latitude + to_longitude))
-    places = (degrees[known] for degrees in (latitude, longitude, to_latitude, to_longitude))
-    latitude, longitude, to_latitude, to_longitude = places
+    coordinates = (degrees[known] for degrees in (latitude, longitude, to_latitude, to_longitude))
+    latitude, longitude, to_latitude, to_longitude = coordinates
     north, east = np.radians(to_latitude - latitude) / 2, np.radians(to_longitude - longitude) / 2
     cosines = np.cos(np.radians(latitude)) * np.cos(np.radians(to_latitude))
     chord = np.sin(north) ** 2 + cosines * np.sin(east) ** 2
-    kilometres[known] = 2 * definitions.EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
-    return kilometres
+    # Rounding may push the chord of antipodes above 1, where arcsin has no value.
+    kilometers[known] = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
+    return kilometers
 
 
-def _north_east_last(order: Ints, key: Ints, events: Events) -> Ints:
-    """An order by key in which, of equal keys, the north-easternmost place comes last, an unknown one behind it."""
-    same = key[order][1:] == key[order][:-1]
+def _north_easternmost_last(order: Ints, keys: Ints, events: Events) -> Ints:
+    """Sort events with equal keys by latitude, then longitude, unknown ones last; ``order`` sorts them by key.
+
+    So the previous transaction does not depend on the order in which files arrive.
+    """
+    same = keys[order][1:] == keys[order][:-1]
     tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
     tied_events = order[tied]
-    places = events.longitude[tied_events], events.latitude[tied_events]
-    order[tied] = tied_events[np.lexsort((*places, key[tied_events]))]
+    coordinates = events.longitude[tied_events], events.latitude[tied_events]
+    order[tied] = tied_events[np.lexsort((*coordinates, keys[tied_events]))]
     return order
 
 
 def _stable_order(values: Ints) -> Ints:
-    """Places by value, equal ones in their order: a radix sort of codes."""
+    """Return the indices that sort codes, equal ones in their order: a radix sort."""
     order = np.argsort(values.astype(np.uint16), kind="stable")
     if values.max(initial=0) >> _RADIX_BITS:
         order = order[np.argsort((values >> _RADIX_BITS).astype(np.uint16)[order], kind="stable")]
