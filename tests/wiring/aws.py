@@ -1,4 +1,4 @@
-"""The stack and the state machines as data, for the laws that hold them to the stages and workflows."""
+"""The stack and the state machines as data, for tests of their laws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cfnlint.decode import decode
 
 GLUE = Path(__file__).parents[2] / "glue"
 MACHINES = {path.name.removesuffix(".asl.json"): path for path in sorted((GLUE / "state_machines").glob("*.asl.json"))}
-# What a machine calls a service by, as boto3 does.
+# The names in tasks' ARNs that boto3 writes otherwise.
 SERVICES = {"states": "stepfunctions", "sfn": "stepfunctions"}
 
 
@@ -27,26 +27,26 @@ def machine(name: str) -> dict[str, Any]:
 
 @cache
 def stack() -> Mapping[str, Any]:
-    template, faults = decode(str(GLUE / "stack.yaml"))
-    assert not faults
+    template, errors = decode(str(GLUE / "stack.yaml"))
+    assert not errors
     return template
 
 
 def resources(kind: str) -> dict[str, Mapping[str, Any]]:
-    """The properties of the stack's resources of a kind, by their logical name."""
-    found = stack()["Resources"].items()
-    return {name: resource["Properties"] for name, resource in found if resource["Type"] == f"AWS::{kind}"}
+    """Return the properties of the stack's resources of a kind, by logical id."""
+    entries = stack()["Resources"].items()
+    return {name: resource["Properties"] for name, resource in entries if resource["Type"] == f"AWS::{kind}"}
 
 
-def made_as(name: str) -> Mapping[str, Any]:
-    """What the stack makes of a machine's file."""
-    found = resources("StepFunctions::StateMachine").values()
-    (made,) = (it for it in found if text(it["DefinitionS3Location"]["Key"]).endswith(f"/{name}.asl.json"))
-    return made
+def state_machine(name: str) -> Mapping[str, Any]:
+    """Return the properties of the resource that deploys a definition."""
+    machines = resources("StepFunctions::StateMachine").values()
+    (properties,) = (it for it in machines if text(it["DefinitionS3Location"]["Key"]).endswith(f"/{name}.asl.json"))
+    return properties
 
 
 def scopes(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The machine, and every branch and iteration inside of it: what has states of its own."""
+    """Yield a definition, and every branch and iteration in it: whatever has states of its own."""
     yield content
     for state in content["States"].values():
         for inner in (*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])):
@@ -62,21 +62,21 @@ def tasks(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def action(resource: str) -> tuple[str, str, str]:
-    """What a task asks: boto3's name of the service, the operation in camel case, and how it waits."""
-    found = re.fullmatch(r"arn:aws:states:::(?:aws-sdk:)?([\w-]+):(\w+)(?:\.(\w+))?", resource)
-    assert found, resource
-    return SERVICES.get(found[1], found[1]), found[2], found[3] or ""
+    """Split a task's ARN into boto3's name of the service, the operation in camel case, and how the task waits."""
+    match = re.fullmatch(r"arn:aws:states:::(?:aws-sdk:)?([\w-]+):(\w+)(?:\.(\w+))?", resource)
+    assert match, resource
+    return SERVICES.get(match[1], match[1]), match[2], match[3] or ""
 
 
 def operation(service: str, name: str) -> Any:
-    """An operation in botocore's model of a service; what is not there raises KeyError or an error of botocore's."""
+    """Return an operation from botocore's model of a service; raise where there is none."""
     model = get_session().get_service_model(service)
-    (known,) = (each for each in model.operation_names if each.lower() == name.lower())
-    return model.operation_model(known)
+    (exact,) = (each for each in model.operation_names if each.lower() == name.lower())
+    return model.operation_model(exact)
 
 
 def text(value: Any) -> str:
-    """A value of the template as one text, with what it refers to in its place as ${…}."""
+    """Return a value of the template as one text, with references as ${…}."""
     if isinstance(value, Mapping):
         ((function, argument),) = value.items()
         if function == "Ref":
@@ -90,46 +90,48 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
 def statements(role: str) -> list[Mapping[str, Any]]:
-    """What a role's own policies allow; not what the service does on behalf of any role of its kind."""
+    """Return the statements of a role's own policies, without those that all roles of its kind share."""
     policies = resources("IAM::Role")[role].get("Policies", [])
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
 
 
-def allowed(role: str) -> set[str]:
-    return {each for statement in statements(role) for each in listed(statement["Action"])}
+def allowed_actions(role: str) -> set[str]:
+    return {action for statement in statements(role) for action in as_list(statement["Action"])}
 
 
-# A machine's functions, as far as these machines use them
+# The intrinsic functions of Step Functions that these definitions use
 
 
-def resolved(value: Any, given: Mapping[str, Any]) -> Any:
-    """A state's parameters as the service would send them, from the state's input."""
+def resolved(value: Any, state_input: Mapping[str, Any]) -> Any:
+    """Return a state's parameters as Step Functions would send them."""
     if isinstance(value, Mapping):
         return {
-            name.removesuffix(".$"): evaluated(each, given) if name.endswith(".$") else resolved(each, given)
+            name.removesuffix(".$"): evaluated(each, state_input)
+            if name.endswith(".$")
+            else resolved(each, state_input)
             for name, each in value.items()
         }
-    return [resolved(each, given) for each in value] if isinstance(value, list) else value
+    return [resolved(each, state_input) for each in value] if isinstance(value, list) else value
 
 
-def evaluated(expression: str, given: Mapping[str, Any]) -> Any:
+def evaluated(expression: str, state_input: Mapping[str, Any]) -> Any:
     if expression.startswith("$$."):
-        return given.get("$$", {}).get(expression, expression)
+        return state_input.get("$$", {}).get(expression, expression)
     if expression in ("true", "false"):
         return expression == "true"
     if expression.startswith("$"):
-        return _at(expression, given)
+        return _select(expression, state_input)
     if expression.startswith("'"):
         return expression[1:-1]
-    found = re.fullmatch(r"States\.(\w+)\((.*)\)", expression)
-    if not found:
+    call = re.fullmatch(r"States\.(\w+)\((.*)\)", expression)
+    if not call:
         return int(expression)
-    arguments = [evaluated(each, given) for each in _arguments(found[2])]
+    arguments = [evaluated(each, state_input) for each in _arguments(call[2])]
     functions: dict[str, Any] = {
         "Format": lambda form, *values: re.sub(r"{}", "%s", form) % values,
         "Array": lambda *values: list(values),
@@ -142,22 +144,23 @@ def evaluated(expression: str, given: Mapping[str, Any]) -> Any:
         "UUID": lambda: "0a1b2c3d-0000-0000-0000-000000000000",
         "Hash": lambda hashed, _: f"{hash(hashed):064x}",
     }
-    return functions[found[1]](*arguments)
+    return functions[call[1]](*arguments)
 
 
-def _at(path: str, given: Mapping[str, Any]) -> Any:
-    found: Any = given
+def _select(path: str, state_input: Mapping[str, Any]) -> Any:
+    value: Any = state_input
     for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", path):
-        found = found[int(index)] if index else found[name]
-    return found
+        value = value[int(index)] if index else value[name]
+    return value
 
 
 def _arguments(joined: str) -> list[str]:
-    """Arguments split at the commas that are neither quoted nor an inner function's."""
+    """Split arguments at commas outside of quotation marks and inner calls."""
     parts, depth, quoted = [""], 0, False
     for character in joined:
         quoted ^= character == "'"
-        depth += 0 if quoted else (character == "(") - (character == ")")
+        if not quoted:
+            depth += {"(": 1, ")": -1}.get(character, 0)
         if character == "," and not depth and not quoted:
             parts.append("")
         else:

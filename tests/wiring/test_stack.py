@@ -1,253 +1,294 @@
-"""The stack fits what it deploys: machines, functions, rights, alarms and the SageMaker pipelines."""
+"""Laws of the stack: state machines, functions, roles, alarms, schedules and storage fit what they deploy."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fraudline.catalog.plan import JobPlan, plan, resolve, settings, title
+from fraudline.catalog.settings_table import SETTINGS
 from fraudline.catalog.stages import STAGES
-from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF, LABELS, RAW, WORKFLOWS, Step, inputs, outputs
+from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF, WORKFLOWS
 from fraudline.entrypoints import realtime
-from fraudline.orchestration.step_functions.state_machines import SETTINGS
+from fraudline.orchestration.stack.parameters import KNOWN, PER_EXECUTION
 from fraudline.runtime.channels import MANIFEST_FILE
 from tests.wiring import aws
 
 REPOSITORY = Path(__file__).parents[2]
-STEPS = [(workflow, step) for workflow in ("training", "daily") for step in WORKFLOWS[workflow].steps]
-each_step = pytest.mark.parametrize(("workflow", "step"), STEPS, ids=[step.stage.name for _, step in STEPS])
+AS_OF = date(2026, 6, 1)
+JOBS = [job for workflow in ("training", "daily") for job in plan(workflow)]
+BUCKETS = {"data": "DataBucket", "root": "ResultsBucket"}
+each_job = pytest.mark.parametrize("job", JOBS, ids=[job.stage.name for job in JOBS])
 each_machine = pytest.mark.parametrize("name", aws.MACHINES)
 
-# What a stage asks of AWS beside reading and writing its channels. S3's part is reckoned from the channels.
-CALLS = {
-    "deploy-model": {
-        *(f"sagemaker:Create{what}" for what in ("Model", "EndpointConfig", "Endpoint")),
-        *(f"sagemaker:Describe{what}" for what in ("Model", "EndpointConfig", "Endpoint")),
-        "sagemaker:UpdateEndpoint",
-        "sagemaker:DeleteEndpoint",
-        "sagemaker:InvokeEndpoint",  # the smoke test
-        "iam:PassRole",  # the endpoint's
-    },
-    "fraud-scoring": {"sagemaker:InvokeEndpoint"},
-    "alert-and-store": {
-        *(f"dynamodb:{name}" for name in ("BatchGetItem", "BatchWriteItem", "PutItem", "DeleteItem")),
-        "sns:Publish",
-        "states:StartExecution",
-    },
+# The services that a stage calls beside S3.
+SERVICES = {
+    "deploy-model": {"sagemaker", "iam"},
+    "fraud-scoring": {"sagemaker"},
+    "alert-and-store": {"dynamodb", "sns", "states"},
 }
-# What a task needs beyond the right of its own name, as Step Functions' documents have it.
+# Actions that a task needs besides its own, from the documents of Step Functions.
 SYNC = {
     "glue": {"glue:GetJobRun", "glue:GetJobRuns", "glue:BatchStopJobRun"},
     "sagemaker": {"sagemaker:AddTags", "iam:PassRole", "events:PutTargets", "events:PutRule", "events:DescribeRule"},
 }
-RIGHTS = {"lambda:Invoke": "lambda:InvokeFunction"}
-# Who writes to an encrypted topic, queue, table or bucket needs its key.
+ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction"}
+# Writing to an encrypted topic, queue, table or bucket takes its key.
 KEY_USE = {"kms:Decrypt", "kms:GenerateDataKey"}
 SAGEMAKER_KEY_USE = {"kms:CreateGrant", "kms:DescribeKey"}
 
 
-# Machines
+# Parameters
+
+
+def test_every_setting_is_a_parameter_or_known_to_the_stack():
+    parameters = set(aws.stack()["Parameters"])
+    for name in settings():
+        assert [title(name) in parameters, name in KNOWN, name in PER_EXECUTION].count(True) == 1, name
+
+
+@pytest.mark.parametrize("setting", [it for it in SETTINGS.values() if it.cloudformation], ids=lambda it: it.key)
+def test_a_key_of_the_settings_file_is_a_parameter(setting: Any):
+    """Its default is the stack's, so that a file that leaves it out changes nothing."""
+    parameter = aws.stack()["Parameters"][setting.cloudformation]
+    default = "" if setting.default is None else setting.stack_text(setting.default)
+    assert str(parameter["Default"]) == default
+
+
+# State machines
 
 
 @each_machine
-def test_a_machine_gets_a_value_for_every_placeholder_and_no_other(name: str):
-    """A placeholder that nobody fills in stays in the definition as it stands."""
-    named = set(re.findall(r"\$\{(\w+)\}", aws.MACHINES[name].read_text()))
-    given = set(aws.made_as(name).get("DefinitionSubstitutions", ()))
-    assert given == named
-
-
-@each_machine
-def test_no_value_breaks_the_text_that_it_is_filled_into(name: str):
-    """A definition is a text to the stack: a quotation mark in a value would end one of its strings."""
-    for value in aws.made_as(name).get("DefinitionSubstitutions", {}).values():
+def test_no_value_breaks_the_text_that_it_fills(name: str):
+    """The stack replaces placeholders in the text of a definition: a quotation mark would end one of its strings."""
+    for value in aws.state_machine(name).get("DefinitionSubstitutions", {}).values():
         assert "Fn::Base64" in value or '"' not in aws.text(value)
 
 
-def test_the_stack_makes_every_machine_there_is():
-    made = aws.resources("StepFunctions::StateMachine").values()
-    files = [aws.text(machine["DefinitionS3Location"]["Key"]).rpartition("/")[2] for machine in made]
+@each_machine
+def test_each_placeholder_has_a_value(name: str):
+    """CloudFormation leaves a placeholder without a value in the definition as it is."""
+    values = aws.state_machine(name).get("DefinitionSubstitutions", ())
+    assert set(values) == set(re.findall(r"\$\{(\w+)\}", aws.MACHINES[name].read_text()))
+
+
+def test_the_stack_creates_every_state_machine():
+    resources = aws.resources("StepFunctions::StateMachine").values()
+    files = [aws.text(machine["DefinitionS3Location"]["Key"]).rpartition("/")[2] for machine in resources]
     assert sorted(files) == sorted(path.name for path in aws.MACHINES.values())
 
 
-def used(name: str) -> set[str]:
-    """The rights without which a machine's tasks fail."""
-    rights: set[str] = set()
+def needed_actions(name: str) -> set[str]:
+    """Return the actions without which a state machine's tasks fail."""
+    actions: set[str] = set()
     for task in aws.tasks(aws.machine(name)).values():
-        service, asked, waits = aws.action(task["Resource"])
-        right = f"{'states' if service == 'stepfunctions' else service}:{aws.operation(service, asked).name}"
-        rights.add(RIGHTS.get(right, right))
-        if waits == "sync":
-            rights |= SYNC[service]
+        service, operation, pattern = aws.action(task["Resource"])
+        prefix = "states" if service == "stepfunctions" else service
+        action = f"{prefix}:{aws.operation(service, operation).name}"
+        actions.add(ACTIONS.get(action, action))
+        if pattern == "sync":
+            actions |= SYNC[service]
             if service == "sagemaker":
-                kind = asked.removeprefix("create")
-                rights |= {f"sagemaker:Describe{kind}", f"sagemaker:Stop{kind}"} | SAGEMAKER_KEY_USE
+                kind = operation.removeprefix("create")
+                actions |= {f"sagemaker:Describe{kind}", f"sagemaker:Stop{kind}"} | SAGEMAKER_KEY_USE
         if service in ("sns", "sqs", "dynamodb", "s3"):
-            rights |= KEY_USE
-    return rights
+            actions |= KEY_USE
+    return actions
+
+
+def role_of(name: str) -> str:
+    return aws.text(aws.state_machine(name)["RoleArn"]).removeprefix("${").removesuffix(".Arn}")
 
 
 @each_machine
-def test_a_machine_may_do_what_it_does_and_nothing_else(name: str):
-    role = aws.text(aws.made_as(name)["RoleArn"]).removeprefix("${").removesuffix(".Arn}")
-    assert aws.allowed(role) == used(name)
+def test_a_state_machine_may_call_what_it_calls_only(name: str):
+    assert aws.allowed_actions(role_of(name)) == needed_actions(name)
 
 
 @each_machine
-def test_a_machine_reaches_what_it_names_and_nothing_else(name: str):
-    """Functions, topics, tables and roles: what the definition is given, and its role allows."""
-    role = aws.text(aws.made_as(name)["RoleArn"]).removeprefix("${").removesuffix(".Arn}")
+def test_a_state_machine_reaches_what_it_names_only(name: str):
+    """Functions, topics, queues, tables, roles and jobs: those that the definition names, and its role allows."""
     kinds = ("Lambda::Function", "SNS::Topic", "SQS::Queue", "DynamoDB::Table", "IAM::Role", "Glue::Job")
-    known = {logical for kind in kinds for logical in aws.resources(kind)}
-    mentioned = set(re.findall(r"\$\{(\w+)\}", aws.MACHINES[name].read_text())) & known
-    reached = {
-        found
-        for statement in aws.statements(role)
-        for resource in aws.listed(statement["Resource"])
-        for found in re.findall(r"\$\{(\w+?)(?:\.\w+)?\}", aws.text(resource))
-        if found in known
-    }
-    assert reached == mentioned - set(SETTINGS.values())  # which it only passes on to stages
+    targets = {logical_id for kind in kinds for logical_id in aws.resources(kind)}
+    named = set(re.findall(r"\$\{(\w+)\}", aws.MACHINES[name].read_text()))
+    resources = [it for statement in aws.statements(role_of(name)) for it in aws.as_list(statement["Resource"])]
+    reached = {found for it in resources for found in re.findall(r"\$\{(\w+?)(?:\.\w+)?\}", aws.text(it))}
+    assert reached & targets == named & targets
+
+
+# Roles
 
 
 @pytest.mark.parametrize("role", aws.resources("IAM::Role"))
-def test_no_role_may_do_everything_or_anywhere_what_has_a_place(role: str):
+def test_no_role_may_do_everything_or_everywhere(role: str):
     for statement in aws.statements(role):
-        assert not [action for action in aws.listed(statement["Action"]) if "*" in action]
-        if "*" in [aws.text(resource) for resource in aws.listed(statement["Resource"])]:
-            assert aws.listed(statement["Action"]) == ["cloudwatch:PutMetricData"]  # has no resource, but a namespace
+        assert not [action for action in aws.as_list(statement["Action"]) if "*" in action]
+        if "*" in [aws.text(resource) for resource in aws.as_list(statement["Resource"])]:
+            # This action has no resource; the namespace limits it.
+            assert aws.as_list(statement["Action"]) == ["cloudwatch:PutMetricData"]
             assert statement["Condition"]
 
 
-# Stages
-
-
-def wild(place: str) -> str:
-    """An address for any day; of histories a stage also looks at the one before the one that it reads."""
-    pattern = re.sub(r"\{\w+\}", "*", place)
-    return "history/*" if pattern.startswith("history/") else f"{pattern}*"
-
-
-def granted(role: str, action: str, bucket: str) -> set[str]:
-    """Below which prefixes of a bucket a role may do something."""
-    found = set()
+def patterns(role: str, action: str, bucket: str) -> Iterator[str]:
+    """Yield the patterns of keys for which a role may do something in a bucket."""
     for statement in aws.statements(role):
-        if action in aws.listed(statement["Action"]):
-            resources = [aws.text(resource) for resource in aws.listed(statement["Resource"])]
-            if action == "s3:ListBucket":
-                if resources == [f"${{{bucket}.Arn}}"]:
-                    found |= set(statement["Condition"]["StringLike"]["s3:prefix"])
-            else:
-                below = f"${{{bucket}.Arn}}/"
-                found |= {place.removeprefix(below) for place in resources if place.startswith(below)}
-    return found
+        if action not in aws.as_list(statement["Action"]):
+            continue
+        for resource in map(aws.text, aws.as_list(statement["Resource"])):
+            if action == "s3:ListBucket" and resource == f"${{{bucket}.Arn}}":
+                yield from statement["Condition"]["StringLike"]["s3:prefix"]
+            elif resource.startswith(f"${{{bucket}.Arn}}/"):
+                yield resource.partition("/")[2]
 
 
-@each_step
-def test_a_stage_reads_and_writes_its_channels_and_nothing_else(workflow: str, step: Step):
-    reads, writes = inputs(workflow, step), outputs(workflow, step)
-    deliveries = {wild(place) for place in reads.values() if place in (RAW.template, LABELS.template)}
-    read = {wild(place) for place in reads.values()} - deliveries
-    # A stage's own outputs lie below its summary's prefix.
-    written = {wild(place) for name, place in writes.items() if name in step.writes or name == "summary"}
-    role = f"{step.stage.step}Role"
+def every_key() -> list[tuple[str, str]]:
+    """Return an object of every channel of every workflow: its base and its key."""
+    locations = [it for name in WORKFLOWS for job in plan(name) for it in (*job.inputs.values(), *job.outputs.values())]
+    return sorted({(it.base, f"{resolve(it.template, AS_OF)}part.parquet") for it in locations})
+
+
+def below(key: tuple[str, str], locations: Any) -> bool:
+    """Return True where an object belongs to a channel; histories of all days are one channel."""
+    base, name = key
+    for location in locations:
+        prefix = resolve(location.template, AS_OF)
+        if base == location.base and name.startswith("history/" if prefix.startswith("history/") else prefix):
+            return True
+    return False
+
+
+@each_job
+@pytest.mark.parametrize("key", every_key(), ids="/".join)
+def test_a_stage_reads_and_writes_its_channels_only(job: JobPlan, key: tuple[str, str]):
+    role, base, name = f"{job.stage.step}Role", *key
+    writes = below(key, job.outputs.values())
+    reads = writes or below(key, job.inputs.values())
     for action in ("s3:GetObject", "s3:ListBucket"):
-        assert granted(role, action, "DataBucket") == deliveries
-        assert granted(role, action, "ResultsBucket") == read | written
+        assert any(fnmatch(name, it) for it in patterns(role, action, BUCKETS[base])) == reads
     for action in ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"):
-        assert granted(role, action, "ResultsBucket") == written
-        assert not granted(role, action, "DataBucket")
+        assert any(fnmatch(name, it) for it in patterns(role, action, BUCKETS[base])) == writes
 
 
-@each_step
-def test_a_stage_may_ask_of_aws_what_it_asks_and_nothing_else(workflow: str, step: Step):
-    allowed = {action for action in aws.allowed(f"{step.stage.step}Role") if not action.startswith("s3:")}
-    assert allowed == CALLS.get(step.stage.name, set())
+@each_job
+def test_a_stage_calls_its_own_services_only(job: JobPlan):
+    services = {action.partition(":")[0] for action in aws.allowed_actions(f"{job.stage.step}Role")} - {"s3"}
+    assert services == SERVICES.get(job.stage.name, set())
 
 
-@each_step
-def test_a_role_is_taken_by_what_runs_its_stage_alone(workflow: str, step: Step):
-    trust = aws.resources("IAM::Role")[f"{step.stage.step}Role"]["AssumeRolePolicyDocument"]["Statement"]
-    services = {
-        service.removesuffix(".amazonaws.com") for each in trust for service in aws.listed(each["Principal"]["Service"])
+@each_job
+def test_a_role_is_assumed_by_what_runs_its_stage_only(job: JobPlan):
+    """SageMaker where a state machine passes the role, Lambda and Glue where a function or job has it."""
+    role = f"{job.stage.step}Role"
+    definitions = "".join(path.read_text() for path in aws.MACHINES.values())
+    users = {"lambda": "Lambda::Function", "glue": "Glue::Job"}
+    runners = {
+        service
+        for service, kind in users.items()
+        if any(aws.text(it["Role"]) == f"${{{role}.Arn}}" for it in aws.resources(kind).values())
     }
-    on_glue = {"data-extraction", "feature-engineering"}
-    expected = (
-        {"glue"} if step.stage.name in on_glue else {"sagemaker", "lambda"} if workflow == "daily" else {"sagemaker"}
-    )
-    assert services == expected
+    runners |= {"sagemaker"} if f"${{{role}}}" in definitions else set()
+    (trust,) = aws.resources("IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
+    assert {it.removesuffix(".amazonaws.com") for it in aws.as_list(trust["Principal"]["Service"])} == runners
 
 
-@pytest.mark.parametrize("step", WORKFLOWS["daily"].steps, ids=lambda step: step.stage.name)
-def test_a_days_stages_are_functions_of_their_images(step: Step):
-    function = aws.resources("Lambda::Function")[f"{step.stage.step}Function"]
-    assert function["ImageConfig"]["Command"] == ["lambda", step.stage.name]
-    assert aws.text(function["Code"]["ImageUri"]) == f"${{{step.stage.image.title()}Image}}"
-    assert aws.text(function["Role"]) == f"${{{step.stage.step}Role.Arn}}"
-    assert function["Timeout"] <= aws.machine("daily")["TimeoutSeconds"]
+# Functions
 
 
-def test_every_function_has_a_machine_that_invokes_it():
-    named = {name for path in aws.MACHINES.values() for name in re.findall(r"\$\{(\w+Function)\}", path.read_text())}
-    assert named == set(aws.resources("Lambda::Function"))
+@pytest.mark.parametrize("name", aws.resources("Lambda::Function"))
+def test_a_function_runs_a_command_of_its_image(name: str):
+    function = aws.resources("Lambda::Function")[name]
+    entrypoint, command = function["ImageConfig"]["Command"]
+    assert entrypoint == "lambda"
+    if command in realtime.FUNCTIONS:
+        return
+    stage = STAGES[command]
+    assert aws.text(function["Code"]["ImageUri"]) == f"${{{stage.image.title()}Image}}"
+    assert name == f"{stage.step}Function"
 
 
-# Alarms
+def test_every_function_is_invoked_and_ends_before_its_state_machine():
+    invoked = set()
+    for name, path in aws.MACHINES.items():
+        for function in re.findall(r"\$\{(\w+Function)\}", path.read_text()):
+            invoked.add(function)
+            assert aws.resources("Lambda::Function")[function]["Timeout"] <= aws.machine(name)["TimeoutSeconds"]
+    assert invoked == set(aws.resources("Lambda::Function"))
 
 
-def watched() -> dict[str, set[str]]:
-    """The names of metrics by their dimension's value: of stages, and of the machine that counts refusals."""
-    stages = {name: {metric.name for metric in stage.metrics} for name, stage in STAGES.items()}
-    counted = re.findall(r'"MetricName": "(\w+)"', aws.MACHINES["daily"].read_text())
-    return {**stages, "daily": set(counted)}
-
-
-@pytest.mark.parametrize("function", ["RealtimeFeaturesFunction", "RealtimeScoreFunction", "RealtimeHistoryFunction"])
-def test_a_real_time_function_is_told_what_it_asks_its_environment_for(function: str):
-    """What is misspelt would be a default in silence, or a failure with the first transaction."""
+@pytest.mark.parametrize(
+    ("function", "needed"),
+    [
+        ("RealtimeFeaturesFunction", {realtime.HISTORY, "FRAUDLINE_LABEL_DELAY_DAYS"}),
+        ("RealtimeScoreFunction", {realtime.CHAMPION, realtime.TOPIC, "FRAUDLINE_THRESHOLD"}),
+        ("RealtimeHistoryFunction", {realtime.HISTORY}),
+    ],
+)
+def test_a_real_time_function_gets_the_variables_it_reads(function: str, needed: set[str]):
+    """A misspelled variable would be a silent default, or a failure with the first transaction."""
     properties = aws.resources("Lambda::Function")[function]
-    name = properties["ImageConfig"]["Command"][1]
-    given = set(properties["Environment"]["Variables"])
-    asked = {realtime.HISTORY, realtime.CHAMPION, realtime.TOPIC, *realtime.SETTINGS}
-    assert name in realtime.FUNCTIONS
-    assert given <= asked
-    needed = {
-        "realtime-features": {realtime.HISTORY, "FRAUDLINE_LABEL_DELAY_DAYS"},
-        "realtime-score": {realtime.CHAMPION, realtime.TOPIC, "FRAUDLINE_THRESHOLD"},
-        "realtime-history": {realtime.HISTORY},
-    }
-    assert given == needed[name]
+    assert properties["ImageConfig"]["Command"][1] in realtime.FUNCTIONS
+    assert set(properties["Environment"]["Variables"]) == needed
+    assert needed <= {realtime.HISTORY, realtime.CHAMPION, realtime.TOPIC, *realtime.SETTINGS}
 
 
-def test_a_published_history_is_loaded_from_where_the_workflows_publish_it():
-    """Its manifest is written last: a history is whole once it is there."""
+# Events
+
+
+def test_a_published_history_is_loaded_from_its_own_address():
+    """Its manifest is written last: a history is complete once it exists."""
     (rule,) = (rule for rule in aws.resources("Events::Rule").values() if "aws.s3" in rule["EventPattern"]["source"])
     (key,) = rule["EventPattern"]["detail"]["object"]["key"]
-    place = f"{HISTORY_BEFORE_AS_OF.template}{MANIFEST_FILE}"
-    assert fnmatch(place.format(contract="abc", as_of="2026-05-31"), key["wildcard"])
-    words = re.split("[/=]", place)
-    named = aws.machine("publish_history")["States"]["Named"]["Parameters"]
-    assert f"StringSplit($.detail.object.key, '/='), {words.index('{as_of}')})" in named["as_of.$"]
-    history = named["history.$"]
+    address = f"{HISTORY_BEFORE_AS_OF.template}{MANIFEST_FILE}"
+    assert fnmatch(address.format(contract="abc", as_of="2026-05-31"), key["wildcard"])
+    words = re.split("[/=]", address)
+    event = aws.machine("publish_history")["States"]["ReadEvent"]["Parameters"]
+    assert f"StringSplit($.detail.object.key, '/='), {words.index('{as_of}')})" in event["as_of.$"]
+    history = event["history.$"]
     assert "'s3://{}/history/{}/before={}/'" in history
     assert re.findall(r"'/='\), (\d)", history) == [str(words.index(name)) for name in ("{contract}", "{as_of}")]
     bucket = aws.resources("S3::Bucket")["ResultsBucket"]
     assert bucket["NotificationConfiguration"]["EventBridgeConfiguration"]["EventBridgeEnabled"] is True
 
 
-def test_an_alarm_watches_what_is_measured():
-    """An alarm on a metric that nobody sends is silent for ever."""
+# Alarms
+
+
+def reported_metrics() -> dict[str, set[str]]:
+    """Return the names of metrics by the value of their dimension: stages, and the workflow that counts rejections."""
+    stages = {name: {metric.name for metric in stage.metrics} for name, stage in STAGES.items()}
+    counted = re.findall(r'"MetricName": "(\w+)"', aws.MACHINES["daily"].read_text())
+    return {**stages, "daily": set(counted)}
+
+
+def test_an_alarm_watches_a_metric_that_is_reported():
+    """An alarm on a metric that nobody reports stays silent for ever."""
     for name, alarm in aws.resources("CloudWatch::Alarm").items():
         if alarm.get("Namespace") == "Fraudline":
             (dimension,) = alarm["Dimensions"]
             assert dimension["Name"] in ("Stage", "Workflow")
-            assert alarm["MetricName"] in watched()[dimension["Value"]], name
+            assert alarm["MetricName"] in reported_metrics()[dimension["Value"]], name
 
 
-def test_every_alarm_that_was_promised_is_there_and_tells_the_people_who_run_this():
+def test_every_metric_with_an_alarm_has_its_alarm():
+    alarms = aws.resources("CloudWatch::Alarm")
+    for stage in STAGES.values():
+        for metric in stage.metrics:
+            if metric.alarm:
+                alarm = alarms[f"{metric.alarm.name}Alarm"]
+                assert (alarm["MetricName"], alarm["Threshold"]) == (metric.name, metric.alarm.threshold)
+                assert alarm["Dimensions"] == [{"Name": "Stage", "Value": stage.name}]
+                # One breach within the day is enough.
+                side = {"above": ("Maximum", "GreaterThan"), "below": ("Minimum", "LessThan")}[metric.alarm.breach]
+                assert (alarm["Statistic"], alarm["ComparisonOperator"]) == (side[0], f"{side[1]}Threshold")
+
+
+def test_every_alarm_notifies_operations():
     alarms = aws.resources("CloudWatch::Alarm")
     assert {(name, alarm["Threshold"]) for name, alarm in alarms.items()} >= {
         ("FraudRateAlarm", 0.02),
@@ -256,29 +297,27 @@ def test_every_alarm_that_was_promised_is_there_and_tells_the_people_who_run_thi
         ("EndpointErrorsAlarm", 10),
         ("ScheduleDeadLettersAlarm", 0),
     }
-    assert all(
-        [aws.text(action) for action in alarm["AlarmActions"]] == ["${OperationsTopic}"] for alarm in alarms.values()
-    )
+    for alarm in alarms.values():
+        assert [aws.text(action) for action in alarm["AlarmActions"]] == ["${OperationsTopic}"]
 
 
 @pytest.mark.parametrize("kind", ["Failed", "TimedOut"])
-def test_a_failure_of_any_machine_is_an_alarm(kind: str):
+def test_a_failure_of_any_state_machine_is_an_alarm(kind: str):
     metrics = aws.resources("CloudWatch::Alarm")[f"Executions{kind}Alarm"]["Metrics"]
     machines = [it["MetricStat"]["Metric"]["Dimensions"][0]["Value"] for it in metrics if "MetricStat" in it]
-    assert sorted(map(aws.text, machines)) == sorted(
-        f"${{{name}}}" for name in aws.resources("StepFunctions::StateMachine")
-    )
+    names = [f"${{{name}}}" for name in aws.resources("StepFunctions::StateMachine")]
+    assert sorted(map(aws.text, machines)) == sorted(names)
 
 
 # Schedules
 
 
-def targets(pipe: str, choices: dict[str, bool]) -> str:
-    """What a pipe invokes under the stack's conditions."""
+def target(pipe: str, conditions: dict[str, bool]) -> str:
+    """Return what a pipe invokes under the stack's conditions."""
     value: Any = aws.resources("Pipes::Pipe")[pipe]["Target"]
     while "Fn::If" in value:
         condition, then, otherwise = value["Fn::If"]
-        value = then if choices[condition] else otherwise
+        value = then if conditions[condition] else otherwise
     return str(value["Ref"])
 
 
@@ -291,77 +330,76 @@ def targets(pipe: str, choices: dict[str, bool]) -> str:
         (True, False, "StartPipelineMachine", "StartPipelineMachine"),
     ],
 )
-def test_one_engine_is_started_and_never_both(pipelines: bool, express: bool, training: str, daily: str):
-    choices = {"Pipelines": pipelines, "Express": express}
-    assert targets("TrainingPipe", choices) == training
-    assert targets("DailyPipe", choices) == daily
+def test_one_engine_starts_never_both(pipelines: bool, express: bool, training: str, daily: str):
+    conditions = {"Pipelines": pipelines, "Express": express}
+    assert target("TrainingPipe", conditions) == training
+    assert target("DailyPipe", conditions) == daily
 
 
-@pytest.mark.parametrize("pipe", ["Training", "Daily"])
-def test_a_pipe_waits_for_a_machine_that_is_express_and_may_invoke_it(pipe: str):
-    """Only EXPRESS can be waited for, and only what is waited for is delivered again when it fails."""
-    made = aws.resources("Pipes::Pipe")[f"{pipe}Pipe"]
-    assert made["TargetParameters"]["StepFunctionStateMachineParameters"]["InvocationType"] == "REQUEST_RESPONSE"
-    (invoke,) = (each for each in aws.statements(f"{pipe}PipeRole") if each["Action"] == "states:StartSyncExecution")
-    assert invoke["Resource"] == made["Target"]
+@pytest.mark.parametrize("name", ["Training", "Daily"])
+def test_a_pipe_waits_for_an_express_state_machine(name: str):
+    """Only EXPRESS can be waited for, and only then does a pipe deliver a message again that failed."""
+    pipe = aws.resources("Pipes::Pipe")[f"{name}Pipe"]
+    assert pipe["TargetParameters"]["StepFunctionStateMachineParameters"]["InvocationType"] == "REQUEST_RESPONSE"
+    (invoke,) = (it for it in aws.statements(f"{name}PipeRole") if it["Action"] == "states:StartSyncExecution")
+    assert invoke["Resource"] == pipe["Target"]
     machines = aws.resources("StepFunctions::StateMachine")
     for pipelines in (True, False):
         for express in (True, False):
-            invoked = targets(f"{pipe}Pipe", {"Pipelines": pipelines, "Express": express})
+            invoked = target(f"{name}Pipe", {"Pipelines": pipelines, "Express": express})
             assert machines[invoked]["StateMachineType"] == "EXPRESS"
 
 
-@pytest.mark.parametrize("queue", ["TrainingQueue", "DailyQueue"])
-def test_a_message_stays_hidden_for_longer_than_a_machine_runs(queue: str):
-    made = aws.resources("SQS::Queue")[queue]
-    assert made["VisibilityTimeout"] > 2 * max(aws.machine(name).get("TimeoutSeconds", 0) for name in aws.MACHINES)
-    assert made["RedrivePolicy"]["maxReceiveCount"] == 3
+@pytest.mark.parametrize("name", ["TrainingQueue", "DailyQueue"])
+def test_a_message_stays_hidden_longer_than_an_execution(name: str):
+    queue = aws.resources("SQS::Queue")[name]
+    assert queue["VisibilityTimeout"] > 2 * max(aws.machine(it).get("TimeoutSeconds", 0) for it in aws.MACHINES)
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 3
 
 
-@pytest.mark.parametrize("schedule", ["TrainingSchedule", "DailySchedule"])
-def test_a_schedules_message_holds_its_own_time(schedule: str):
-    """So that a message that comes late does the day it was meant for."""
-    target = aws.resources("Scheduler::Schedule")[schedule]["Target"]
-    assert target["Input"] == '{"scheduled": "<aws.scheduler.scheduled-time>"}'
+@pytest.mark.parametrize("name", ["TrainingSchedule", "DailySchedule"])
+def test_a_message_names_the_time_of_its_schedule(name: str):
+    """A late message then starts the day that it was meant for."""
+    schedule = aws.resources("Scheduler::Schedule")[name]
+    assert schedule["Target"]["Input"] == '{"scheduled": "<aws.scheduler.scheduled-time>"}'
 
 
-def test_what_is_started_by_name_is_what_pipeline_py_makes():
-    """The names of SageMaker's pipelines and of the group of model packages stand in two places."""
-    text = (REPOSITORY / "pipeline.py").read_text()
-    given = {
-        **aws.made_as("start_pipeline")["DefinitionSubstitutions"],
-        **aws.made_as("deployment")["DefinitionSubstitutions"],
-    }
-    for workflow in ("training", "daily", "deployment"):
-        assert f'"{workflow}": "{given[f"{workflow.title()}Pipeline"]}"' in text
+def test_the_rule_watches_the_group_that_pipelines_register_in():
     (group,) = aws.resources("Events::Rule")["ModelApprovedRule"]["EventPattern"]["detail"]["ModelPackageGroupName"]
-    assert f'MODEL_PACKAGES = "{group}"' in text
+    assert f'MODEL_PACKAGES = "{group}"' in (REPOSITORY / "pipeline.py").read_text()
 
 
-# What is kept
+# Storage
 
 
-@pytest.mark.parametrize("bucket", ["DataBucket", "ResultsBucket"])
-def test_a_bucket_is_encrypted_versioned_and_reached_over_tls_alone(bucket: str):
-    made = aws.resources("S3::Bucket")[bucket]
-    (rule,) = made["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+@pytest.mark.parametrize("name", ["DataBucket", "ResultsBucket"])
+def test_a_bucket_is_encrypted_versioned_and_tls_only(name: str):
+    bucket = aws.resources("S3::Bucket")[name]
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
-    assert made["VersioningConfiguration"]["Status"] == "Enabled"
-    assert set(made["PublicAccessBlockConfiguration"].values()) == {True}
-    (policy,) = (it for it in aws.resources("S3::BucketPolicy").values() if aws.text(it["Bucket"]) == f"${{{bucket}}}")
+    assert bucket["VersioningConfiguration"]["Status"] == "Enabled"
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    (policy,) = (it for it in aws.resources("S3::BucketPolicy").values() if aws.text(it["Bucket"]) == f"${{{name}}}")
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert (statement["Effect"], statement["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
 @pytest.mark.parametrize(
-    ("table", "expires"), [("ScoresTable", "expires_at"), ("HistoryTable", "expires"), ("CasesTable", None)]
+    ("name", "expiry"), [("ScoresTable", "expires_at"), ("HistoryTable", "expires"), ("CasesTable", None)]
 )
-def test_a_table_is_keyed_as_the_code_has_it_and_can_be_restored(table: str, expires: str | None):
-    made = aws.resources("DynamoDB::Table")[table]
-    assert made["KeySchema"] == [{"AttributeName": "key", "KeyType": "HASH"}]
-    assert made["BillingMode"] == "PAY_PER_REQUEST"
-    assert made["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
-    assert made.get("TimeToLiveSpecification", {}).get("AttributeName") == expires
+def test_a_table_has_the_key_of_the_code_and_can_be_restored(name: str, expiry: str | None):
+    table = aws.resources("DynamoDB::Table")[name]
+    assert table["KeySchema"] == [{"AttributeName": "key", "KeyType": "HASH"}]
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+    assert table.get("TimeToLiveSpecification", {}).get("AttributeName") == expiry
+
+
+@pytest.mark.parametrize("kind", ["S3::Bucket", "DynamoDB::Table", "KMS::Key"])
+def test_what_is_stored_outlives_the_stack(kind: str):
+    for resource in aws.stack()["Resources"].values():
+        if resource["Type"] == f"AWS::{kind}":
+            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
 @pytest.mark.parametrize(
@@ -369,10 +407,10 @@ def test_a_table_is_keyed_as_the_code_has_it_and_can_be_restored(table: str, exp
     [("SQS::Queue", "KmsMasterKeyId"), ("SNS::Topic", "KmsMasterKeyId"), ("Logs::LogGroup", "KmsKeyId")],
 )
 def test_queues_topics_and_logs_are_encrypted(kind: str, member: str):
-    assert all(member in made for made in aws.resources(kind).values())
+    assert all(member in resource for resource in aws.resources(kind).values())
 
 
-def test_no_machine_logs_what_passes_between_its_states():
-    for made in aws.resources("StepFunctions::StateMachine").values():
-        assert made["LoggingConfiguration"]["IncludeExecutionData"] is False
-        assert made["TracingConfiguration"]["Enabled"] is True
+def test_no_state_machine_logs_what_passes_between_states():
+    for machine in aws.resources("StepFunctions::StateMachine").values():
+        assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+        assert machine["TracingConfiguration"]["Enabled"] is True

@@ -63,7 +63,7 @@ def test_every_state_is_reached_and_every_next_state_exists(name: str):
 def test_express_waits_for_nothing(name: str):
     """EXPRESS accepts neither .sync nor task tokens, and says so only when the state machine is created."""
     waits = {aws.action(task["Resource"])[2] for task in aws.tasks(aws.machine(name)).values()} - {""}
-    kind = aws.made_as(name)["StateMachineType"]
+    kind = aws.state_machine(name)["StateMachineType"]
     assert kind == "STANDARD" or not waits
     if kind == "EXPRESS":
         assert aws.machine(name)["TimeoutSeconds"] <= 300
