@@ -54,7 +54,7 @@ def measure(values: NDArray[np.float32], histograms: dict[str, Any]) -> pl.DataF
 
 
 def largest_shift(measured: pl.DataFrame) -> float:
-    """Return the largest PSI among features above their usual PSI, 0 where there is none.
+    """Return the largest PSI among features above their usual PSI, 0 if no feature is.
 
     It exceeds PSI_SHIFTED exactly where the verdict on some feature is "shifted", so an alarm on it
     and the report agree.

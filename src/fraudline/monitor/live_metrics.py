@@ -37,6 +37,7 @@ def live_metrics(channels: Channels, day: date, threshold: float, label_delay: i
     frauds = scores.get_column("is_fraud").to_numpy() == 1
     alerts = above(scores.get_column("fraud_score").to_numpy(), threshold)
     caught = int(np.sum(alerts & frauds))
+    # No value is better than 0 where a metric is undefined: an alarm would take 0 for a bad day.
     metrics: dict[str, float | None] = dict.fromkeys(METRICS)
     metrics["accuracy"] = float(np.mean(alerts == frauds))
     if alerts.any():

@@ -1,4 +1,4 @@
-"""Counts of the alerts of earlier days: how many there were, and how many turned out to be fraud."""
+"""Counts of the alerts of earlier days: how many, and how many turned out to be fraud."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from fraudline.monitor.past_days import past_days
 from fraudline.runtime.channels import Channels
 from fraudline.score import deliver
 from fraudline.score.alerts import alerts_of
-from fraudline.score.report.compute import compute
+from fraudline.score.report.compute import DailyReport, compute
 from fraudline.score.report.render import render
 
 
@@ -38,8 +38,8 @@ def run(
     """Write ``results`` (alerts.jsonl), ``archive`` (the day's scores) and ``report``; deliver to the receivers.
 
     Raises:
-        InputError: something is to be sent, and there is no table to record it in; or the day was
-            archived with other scores.
+        InputError: a topic or a state machine is set without a table, which records what was sent; or
+            the day was archived with other scores.
         TemporaryError: another runner works on the day.
     """
     day = run.day
@@ -55,22 +55,19 @@ def run(
     past = past_days(channels, day, threshold)
     live = live_metrics(channels, day, threshold, label_delay_days)
 
-    report_file = f"fraud-daily-{day}.pdf"
     report = compute(channels, day, scores, high_risk, shifts, past, threshold, review_budget)
-    (channels.output("report") / report_file).write_bytes(render(report))
+    report_uri = _write_report(channels, report)
 
     outgoing = deliver.prepare(receivers, scores, alerts, high_risk, day)
     # Fails if the day was archived with other scores before, so it comes before anything is sent.
     channels.publish("archive", replace=run.replace)
-    delivery = deliver.Delivery()
-    if score_table:
-        delivery = deliver.deliver(score_table, receivers, outgoing, day, run.now)
+    delivery = deliver.deliver(score_table, receivers, outgoing, day, run.now)
 
     return {
         **asdict(delivery),
         "alerts": len(alerts),
         "archived": archived,
-        "report_s3_path": f"{channels.destination('report').rstrip('/')}/{report_file}",
+        "report_s3_path": report_uri,
         "status": "Completed",
         "record_count": archived,
         WATCHED: {
@@ -80,3 +77,10 @@ def run(
             **live,
         },
     }
+
+
+def _write_report(channels: Channels, report: DailyReport) -> str:
+    """Write ``report`` and return where the PDF will be."""
+    file = f"fraud-daily-{report.day}.pdf"
+    (channels.output("report") / file).write_bytes(render(report))
+    return f"{channels.destination('report').rstrip('/')}/{file}"

@@ -18,7 +18,7 @@ from fraudline.score.score_table import ScoreTable
 
 @dataclass(frozen=True)
 class Receivers:
-    """Who receives a day's scores besides the files; empty where there is nobody.
+    """The receivers of a day's scores on AWS; an empty text means none.
 
     Attributes:
         table: dynamodb://NAME.
@@ -33,10 +33,10 @@ class Receivers:
     retention_days: int
 
     def score_table(self, day: date) -> ScoreTable | None:
-        """Return the table for a day, None where there is none.
+        """Return the table for a day, None without a table.
 
         Raises:
-            InputError: alerts or cases need a table, and there is none.
+            InputError: a topic or a state machine is set without a table.
         """
         if self.table:
             return ScoreTable(self.table, day, self.retention_days)
@@ -72,7 +72,7 @@ def write_archive(channels: Channels, scores: pl.DataFrame, day: date, execution
     """Write ``archive``, not published yet: the day's scores and their manifest. Return the rows written."""
     archived = scores.sort("transaction_id")
     channels.write("archive", archived)
-    # Without the reasons: the hash is taken of CSV, which has no nested columns, and they follow from the scores.
+    # Without the reasons: content_hash writes CSV, which has no nested columns, and they follow from the scores.
     content = content_hash(archived.select(pl.exclude("reasons")))
     channels.write_json("archive", MANIFEST_FILE, {"day": day.isoformat(), "execution": execution, "content": content})
     return archived.height
@@ -80,7 +80,7 @@ def write_archive(channels: Channels, scores: pl.DataFrame, day: date, execution
 
 @dataclass(frozen=True)
 class Outgoing:
-    """What the receivers are to get of a day, complete before any of it is sent."""
+    """Everything to be delivered of a day, composed before any of it is sent."""
 
     scores: pl.DataFrame
     messages: Sequence[Message]
@@ -90,19 +90,22 @@ class Outgoing:
 def prepare(
     receivers: Receivers, scores: pl.DataFrame, alerts: Sequence[Alert], high_risk: pl.DataFrame, day: date
 ) -> Outgoing:
-    """Compose the messages and cases of a day, where somebody receives them."""
+    """Compose the messages and cases of a day, those without a receiver left out."""
     messages = list(messages_of(alerts, day)) if receivers.topic else []
     cases = list(cases_of(high_risk, day)) if receivers.investigation else []
     return Outgoing(scores, messages, cases)
 
 
-def deliver(table: ScoreTable, receivers: Receivers, outgoing: Outgoing, day: date, now: datetime) -> Delivery:
+def deliver(table: ScoreTable | None, receivers: Receivers, outgoing: Outgoing, day: date, now: datetime) -> Delivery:
     """Store the scores, then send what no earlier run has sent, as the only runner of the day.
 
     Raises:
         TemporaryError: another runner works on the day.
     """
+    if table is None:
+        return Delivery()
     with table.claimed(now):
+        # Scores before alerts, so that an analyst who gets an alert can look the score up.
         delivery = Delivery(records_stored=table.put(outgoing.scores))
         if receivers.topic:
             outbox.publish(table, receivers.topic, outgoing.messages, day)

@@ -21,6 +21,7 @@ INK, MUTED, RULE = HexColor("#17222d"), HexColor("#5a6977"), HexColor("#d8dfe5")
 STRONG, PLAIN, OPEN = HexColor("#8f1d16"), HexColor("#9fb3c6"), HexColor("#ffffff")
 OUTLINE = HexColor("#6d8296")
 
+# All sizes are points of 1/72 inch, PDF's own unit.
 _FONT, _SIZE = "Helvetica", 6.5
 _AXIS_WIDTH, _BELOW, _ABOVE = 26.0, 13.0, 12.0
 _MAX_STEPS = 4
@@ -65,6 +66,7 @@ def alerts_by_hour(alerts: pl.DataFrame, width: float) -> Drawing:
 
 def transactions_by_score(scores: pl.DataFrame, threshold: float, width: float) -> Drawing:
     """Draw the number of transactions in each tenth of the score, logarithmic because most are in the first."""
+    # A score of exactly 1 belongs to the last tenth.
     tenths = (scores["fraud_score"] * 10).floor().clip(0, 9).cast(pl.Int64)
     counts = [int((tenths == tenth).sum()) for tenth in range(10)]
     labels = [*(f".{tenth}-.{tenth + 1}" for tenth in range(9)), ".9-1"]

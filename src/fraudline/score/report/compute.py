@@ -53,6 +53,7 @@ def compute(
     review_budget: int,
 ) -> DailyReport:
     """Return the report's data; reads ``transactions`` and ``rejected``."""
+    # Every score has its transaction: filter-high-risk fails otherwise.
     transactions = channels.read("transactions", TRANSACTIONS).select("transaction_id", "timestamp", "cents")
     return DailyReport(
         day=day,
@@ -72,6 +73,7 @@ def _rejected(channels: Channels) -> dict[str, int]:
     """Count the rejected transactions by reason; rejected labels are not part of the day."""
     if not channels.has("rejected"):
         return {}
+    # Every score has its transaction: filter-high-risk fails otherwise.
     transactions = channels.read("rejected", REJECTED).filter(pl.col("channel") == "raw")
     reasons = transactions.get_column("reasons").explode(empty_as_null=False)
     return dict(sorted(reasons.value_counts().iter_rows()))

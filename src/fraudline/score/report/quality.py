@@ -31,6 +31,7 @@ _LEFT = WIDTH * 0.38
 _RIGHT = WIDTH - _LEFT
 WATCH = HexColor("#f0c75e")
 _FILLS: dict[Verdict, HexColor] = {"watch": WATCH, "shifted": STRONG}
+# The shaded column. Shading another one hides its number.
 _VERDICT_COLUMN = 3
 
 
@@ -78,7 +79,7 @@ def _drift(measured: pl.DataFrame) -> list[Flowable]:
 
 
 def _drift_row(row: dict[str, Any], word: Verdict) -> list[Paragraph]:
-    # White on the dark fill; the word stands there too, since colors do not survive every printer.
+    # White on the dark fill. The word says the same as the color, which does not survive every printer.
     shown = f'<font color="white"><b>{word}</b></font>' if word == "shifted" else word
     return [
         Paragraph(markup(row["feature"].replace("_", " ")), CELL),
