@@ -101,6 +101,6 @@ def _drift_note(shown: int, measured: int) -> str:
     return (
         "PSI: how much the day differs from training. Usual: 19 of 20 training days differed less. "
         f"Stable: up to {PSI_WATCH}. As usual: more, but not more than usual (a day is one weekday). "
-        f"Watch: more than usual, up to {PSI_SHIFTED}. Shifted: more than usual and {PSI_SHIFTED}. "
+        f"Watch: more than usual, up to {PSI_SHIFTED}. Shifted: more than both. "
         f"{shown} of {measured} features."
     )
