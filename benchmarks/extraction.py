@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
+
+from fraudline.catalog.environment import LOG
 
 
 def main() -> None:
@@ -56,7 +59,8 @@ def _extract(data: Path, out: Path, as_of: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "fraudline", "data-extraction", "--as-of", as_of]
     command += ["--input", f"raw={data}/raw", "--input", f"labels={data}/labeled"]
     command += [part for name in ("dataset", "rejected", "summary") for part in ("--output", f"{name}={out}/{name}")]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True)
+    environment = os.environ | {LOG.name: "json"}
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     finished: dict[str, Any] = json.loads(ended.stderr.splitlines()[-1])
     return finished
 

@@ -27,8 +27,8 @@ import boto3
 import numpy as np
 
 from fraudline.catalog.contract import contract
+from fraudline.catalog.environment import CHAMPION, HISTORY, TOPIC
 from fraudline.catalog.features import NAMES
-from fraudline.entrypoints import realtime
 from fraudline.runtime import s3
 from fraudline.simulate import simulate
 from tests import batch, emulator, tables
@@ -128,7 +128,7 @@ def _stored(root: Path) -> dict[str, str]:
     command = [sys.executable, "-m", "fraudline", "publish-history", "--as-of", str(DAY), "--table", table]
     subprocess.run([*command, "--input", history], check=True, stdout=subprocess.DEVNULL)
     topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]
-    return {realtime.HISTORY: table, realtime.CHAMPION: "s3://results/champion/", realtime.TOPIC: topic}
+    return {HISTORY.name: table, CHAMPION.name: "s3://results/champion/", TOPIC.name: topic}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import Phase, settings
 
 from fraudline.runtime import aws as aws_clients
-from fraudline.runtime import dynamodb, s3
 
 settings.register_profile("default", deadline=None, derandomize=True, database=None)
 settings.load_profile("default")
@@ -77,6 +76,4 @@ def aws(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"ENDPOINT_URL": aws_server, "DEFAULT_REGION": "us-east-1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}
     for name, value in given.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    for module in (s3, dynamodb):
-        module._client.cache_clear()
     aws_clients.client.cache_clear()

@@ -1,4 +1,4 @@
-"""``python -m fraudline``."""
+"""Run the command line: ``python -m fraudline``."""
 
 from fraudline.cli import main
 

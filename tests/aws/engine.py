@@ -48,7 +48,6 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend, stepfun
 from moto.stepfunctions.responses import StepFunctionResponse
 
 from fraudline.runtime import aws as aws_clients
-from fraudline.runtime import dynamodb, s3
 from tests import emulator
 from tests.entrypoints.jobs import tagged
 from tests.wiring.aws import operation
@@ -219,9 +218,8 @@ def engine() -> Iterator[Engine]:
         joined = Engine(settings["AWS_ENDPOINT_URL"], Functions(containers, settings))
         for owner, name, joint in (*_joints(joined), *_joints_of_tasks()):
             joints.enter_context(patch.object(owner, name, joint, create=True))
-        for forget in (s3._client, dynamodb._client, aws_clients.client):
-            forget.cache_clear()
-            joints.callback(forget.cache_clear)
+        aws_clients.client.cache_clear()
+        joints.callback(aws_clients.client.cache_clear)
         moto_api_backend.reset()
         joints.callback(moto_api_backend.reset)
         joints.callback(_stop_what_runs)

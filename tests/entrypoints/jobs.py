@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fraudline.catalog.environment import LOG, ML_ROOT
 from fraudline.catalog.stages import STAGES
-from fraudline.entrypoints import opt_ml
-from fraudline.entrypoints.run import REFUSED
+from fraudline.entrypoints.run import INPUT_REJECTED
 
 VERSION = os.environ.get("VERSION", "dev")
 
@@ -34,7 +34,7 @@ class Ended:
     def message(self) -> str:
         """What the host shows, of Processing the message, of Training the failure; without the word for machines."""
         paths = [self.ml / "output" / name for name in ("message", "failure")]
-        return "".join(path.read_text() for path in paths if path.is_file()).removeprefix(REFUSED)
+        return "".join(path.read_text() for path in paths if path.is_file()).removeprefix(INPUT_REJECTED)
 
     def summary(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.ml / "processing/output/summary/summary.json").read_text())
@@ -51,7 +51,7 @@ def run(carrier: str, stage: str, ml: Path, *arguments: str, options: Sequence[s
     """Run a stage's job to its end, in a process or in its image (``options`` are of docker run)."""
     (ml / "output").mkdir(parents=True, exist_ok=True)
     if carrier == "process":
-        environment = os.environ | {opt_ml.ROOT_VARIABLE: str(ml)}
+        environment = os.environ | {ML_ROOT.name: str(ml), LOG.name: "json"}
         command = [sys.executable, "-m", "fraudline", stage, *arguments]
     else:
         environment = dict(os.environ)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fraudline.catalog.contract import contract
+from fraudline.catalog.environment import CHAMPION, HISTORY, TOPIC
 from fraudline.catalog.features import NAMES
 from fraudline.entrypoints import realtime
 from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
@@ -46,7 +47,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The functions' environment: history, champion and topic; the address of a queue that hears of alerts."""
-    realtime._loaded.cache_clear()
+    realtime._load.cache_clear()
     boto3.client("s3").create_bucket(Bucket="results")
     s3.upload(line / "champion", "s3://results/champion/", str)
     table = tables.create("history")
@@ -59,9 +60,9 @@ def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     ]
     boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     given = {
-        realtime.HISTORY: table,
-        realtime.CHAMPION: "s3://results/champion/",
-        realtime.TOPIC: topic,
+        HISTORY.name: table,
+        CHAMPION.name: "s3://results/champion/",
+        TOPIC.name: topic,
         "FRAUDLINE_THRESHOLD": str(THRESHOLD),
     }
     for name, value in given.items():
@@ -146,7 +147,7 @@ def test_features_of_another_contract_are_refused(line: Path):
 
 
 def test_a_function_that_is_set_up_wrongly_says_what_is_missing(line: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv(realtime.HISTORY, raising=False)
+    monkeypatch.delenv(HISTORY.name, raising=False)
     monkeypatch.setenv("FRAUDLINE_LOG_VALUES", "true")
-    with pytest.raises(StageFailed, match="the function's environment has no FRAUDLINE_HISTORY"):
+    with pytest.raises(StageFailed, match="environment variable FRAUDLINE_HISTORY is not set"):
         realtime.features(batch.events(line, DAY)[0])

@@ -13,21 +13,23 @@ from pathlib import Path
 import pytest
 
 from fraudline.catalog.contract import contract
+from fraudline.catalog.environment import LOG, ML_ROOT
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.stage import REQUIRED
 from fraudline.catalog.stages import STAGES
-from fraudline.entrypoints import opt_ml, parameters
+from fraudline.entrypoints import parameters
+from fraudline.entrypoints.platforms import platform_of
 from fraudline.entrypoints.run import parser, run
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(opt_ml.ROOT_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(ML_ROOT.name, str(tmp_path))
     return tmp_path
 
 
 def fraudline(*arguments: str, root: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {opt_ml.ROOT_VARIABLE: str(root)}
+    environment = os.environ | {ML_ROOT.name: str(root), LOG.name: "json"}
     return subprocess.run(
         [sys.executable, "-m", "fraudline", *arguments], env=environment, capture_output=True, text=True, check=False
     )
@@ -77,7 +79,7 @@ def test_a_wrong_parameter_ends_with_2_and_is_named(root: Path, arguments: list[
 
 
 def test_messages_fit_into_1024_bytes_of_utf_8(root: Path):
-    opt_ml.leave_message(STAGES["etl"], "ü" * 2000, failed=True)
+    platform_of(STAGES["etl"]).leave_message("ü" * 2000, failed=True)
     content = (root / "output" / "message").read_bytes()
     assert len(content) <= 1024
     assert set(content.decode()) == {"ü"}
@@ -89,7 +91,7 @@ def test_hyperparameters_are_strings_and_arguments_win(root: Path):
     (config / "hyperparameters.json").write_text(json.dumps({"max-depth": "4", "as_of": "2026-02-01", "seed": "3"}))
     stage = STAGES["train"]
     given = vars(parser(stage).parse_args(["--seed", "5"]))
-    texts = opt_ml.hyperparameters(stage) | {name: value for name, value in given.items() if value is not None}
+    texts = platform_of(stage).hyperparameters() | {name: value for name, value in given.items() if value is not None}
     values = parameters.parse(stage, texts)
     assert (values["max_depth"], values["as_of"], values["seed"]) == (4, date(2026, 2, 1), 5)
 
@@ -100,21 +102,21 @@ def test_a_parameter_that_no_stage_has_is_refused():
 
 
 def test_each_host_has_its_own_folders(root: Path):
-    assert opt_ml.inputs(STAGES["etl"])["raw"] == f"{root}/processing/input/raw"
-    assert opt_ml.outputs(STAGES["etl"])["labels"] == f"{root}/processing/output/labels"
-    assert opt_ml.inputs(STAGES["train"])["train"] == f"{root}/input/data/train"
-    assert opt_ml.outputs(STAGES["train"]) == {"model": f"{root}/model"}
-    assert opt_ml.inputs(STAGES["serve"]) == {"model": f"{root}/model"}
+    assert platform_of(STAGES["etl"]).inputs()["raw"] == f"{root}/processing/input/raw"
+    assert platform_of(STAGES["etl"]).outputs()["labels"] == f"{root}/processing/output/labels"
+    assert platform_of(STAGES["train"]).inputs()["train"] == f"{root}/input/data/train"
+    assert platform_of(STAGES["train"]).outputs() == {"model": f"{root}/model"}
+    assert platform_of(STAGES["serve"]).inputs() == {"model": f"{root}/model"}
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_help_tells_every_channel_and_every_parameter_with_its_unit_and_default(stage):
     text = " ".join(parser(stage).format_help().split())
-    reads, writes = text.split(" Reads ")[1].split(" Writes ")
+    reads, writes = text.split(" inputs: ")[1].split(" outputs: ")
     for channel in stage.reads:
-        assert f"{channel.name}: {channel.description}{'' if channel.required else ' (optional)'}" in reads
+        assert f"{channel.name} {channel.description}{'' if channel.required else ' (optional)'}" in reads
     for channel in stage.writes:
-        assert f"{channel.name}: {channel.description}" in writes
+        assert f"{channel.name} {channel.description}" in writes
     for parameter in stage.parameters:
         unit = f" ({parameter.unit})" if parameter.unit else ""
         default = "required" if parameter.default is REQUIRED else parameter.default_text

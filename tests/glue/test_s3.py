@@ -81,7 +81,7 @@ def _delivered(folder: Path) -> dict[str, Path]:
 
 
 def _keys() -> set[str]:
-    return {uri.removeprefix(f"{EXECUTION}/") for uri in s3.listed(EXECUTION)}
+    return {uri.removeprefix(f"{EXECUTION}/") for uri in s3.list_objects(EXECUTION)}
 
 
 def test_under_s3_a_job_leaves_what_the_image_leaves_and_nothing_more(mounted: Path, tmp_path: Path):

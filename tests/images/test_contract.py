@@ -23,8 +23,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from polars.testing import assert_frame_equal
 
+from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.stages import STAGES
-from fraudline.entrypoints.run import INPUT_IS_WRONG
 from fraudline.simulate import simulate
 from tests.artifacts import write_artifact
 from tests.entrypoints import jobs
@@ -208,7 +208,7 @@ def test_a_terminal_is_told_in_plain_words(ml: Path):
 
 
 def test_no_log_names_a_customer_though_a_row_breaks_the_code(ml: Path):
-    """polars quotes what it can't convert; an error that nobody foresaw must not pass that on."""
+    """Polars quotes what it can't convert; an error that nobody foresaw must not pass that on."""
     script = (
         "import polars as pl, fraudline.etl.etl as e, sys; from fraudline.cli import main\n"
         "e.run = lambda *_, **__: pl.Series(['cust' + '-4711']).cast(pl.Int64)\n"
@@ -326,9 +326,9 @@ def test_every_stage_obeys_sigterm_as_a_containers_first_process():
 
 def stopped(stage: str) -> int:
     """A stage's exit code, told to stop; on a busy machine it may have ended before, of its want of parameters."""
-    code = INPUT_IS_WRONG
+    code = ExitCode.INVALID_INPUT
     for _ in range(4):
-        if (code := stopped_while_it_starts(stage)) != INPUT_IS_WRONG:
+        if (code := stopped_while_it_starts(stage)) != ExitCode.INVALID_INPUT:
             break
     return code
 

@@ -52,4 +52,4 @@ def test_every_image_answers_as_a_function(stage: str):
     with function(stage) as address:
         refused = invoke(address, {"arguments": {"as_of": "2026-01-10"}})
     assert refused["errorType"] == "InputRejected"
-    assert "nothing at" in refused["errorMessage"] or "no place to write" in refused["errorMessage"]
+    assert "nothing at" in refused["errorMessage"] or "no location to write" in refused["errorMessage"]

@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.stage import Channel, Stage
-from fraudline.runtime import s3
+from fraudline.runtime import aws, s3
 from fraudline.runtime.channels import Channels
 
 STAGE = Stage(
@@ -140,7 +140,7 @@ def test_the_summary_is_gone_while_outputs_change_place(tmp_path: Path, monkeypa
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Channels, "_place", killed)
+    monkeypatch.setattr(Channels, "_move_into_place", killed)
     with pytest.raises(KeyboardInterrupt):
         run(str(tmp_path), ROWS)
     assert not (tmp_path / "Copy" / "summary.json").exists()
@@ -166,9 +166,9 @@ def kill_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for place, name in ((Path, "replace"), (Path, "unlink"), (shutil, "rmtree"), (Path, "rmdir")):
         monkeypatch.setattr(place, name, dying(getattr(place, name)))
-    if s3._client.cache_info().currsize:
+    if aws.client.cache_info().currsize:
         for name in ("upload_file", "delete_object"):
-            monkeypatch.setattr(s3._client(), name, dying(getattr(s3._client(), name)))
+            monkeypatch.setattr(aws.client("s3"), name, dying(getattr(aws.client("s3"), name)))
     monkeypatch.setattr(Channels, "__exit__", lambda self, *_: self._scratch and self._scratch.cleanup())
 
 

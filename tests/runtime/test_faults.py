@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
+from fraudline.catalog.environment import ML_ROOT
 from fraudline.catalog.errors import InputError, TemporaryError
 from fraudline.catalog.stages import STAGES
-from fraudline.entrypoints import opt_ml
 from fraudline.entrypoints.run import run
 from fraudline.runtime import faults
 
@@ -39,28 +39,28 @@ def test_what_may_be_gone_at_the_next_attempt_ends_with_1(
     def busy(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setenv(opt_ml.ROOT_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(ML_ROOT.name, str(tmp_path))
     monkeypatch.setattr("fraudline.etl.etl.run", busy)
     assert isinstance(faults.explain(error, {}), TemporaryError)
     assert run(STAGES["etl"], ["--as-of", "2026-02-01"]) == 1
-    assert (tmp_path / "output/message").read_text().endswith("run the stage again")
+    assert (tmp_path / "output/message").read_text().endswith(("run it again in a minute", "and run it again"))
 
 
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        ("AuthorizationError", "grant the stage's role"),
-        ("AccessDeniedException", "grant the stage's role"),
+        ("AuthorizationError", "grant the calling role"),
+        ("AccessDeniedException", "grant the calling role"),
         ("NotFound", "check the topic's ARN"),
         ("StateMachineDoesNotExist", "check the state machine's ARN"),
         ("ResourceNotFoundException", "check the table's name"),
-        ("ResourceLimitExceeded", "ask AWS for a higher quota"),
+        ("ResourceLimitExceeded", "raise that quota in Service Quotas"),
     ],
 )
 def test_what_would_be_refused_again_is_the_users_to_mend(code: str, says: str):
     told = faults.explain(answer(code), {})
     assert isinstance(told, InputError)
-    assert f"Publish was answered {code}; {says}" in str(told)
+    assert f"AWS answered Publish with {code}; {says}" in str(told)
 
 
 def test_what_nobody_foresaw_is_told_as_ours():

@@ -392,7 +392,7 @@ def test_failed_stage_releases_its_claim(inputs: dict[str, Path], services: Serv
         run(inputs, tmp_path, services, topic=missing)
     explanation = faults.explain(failed.value, {})
     assert isinstance(explanation, InputError)
-    assert "Publish was answered NotFound; check the topic's ARN" in str(explanation)
+    assert "AWS answered Publish with NotFound; check the topic's ARN" in str(explanation)
     run(inputs, tmp_path, services)
     assert len(services.received()) == 3
 

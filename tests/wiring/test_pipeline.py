@@ -19,7 +19,8 @@ from fraudline.catalog.plan import JobPlan, plan, resolve, title
 from fraudline.catalog.stage import SUMMARY, Stage
 from fraudline.catalog.stages import STAGES
 from fraudline.catalog.workflow import CHAMPION, WORKFLOWS, Output
-from fraudline.entrypoints import opt_ml, parameters
+from fraudline.entrypoints import parameters
+from fraudline.entrypoints.platforms import input_folders, output_folders
 from fraudline.entrypoints.run import parser
 from fraudline.score import payload
 from tests import defined
@@ -133,11 +134,10 @@ def test_a_job_reads_and_writes_where_the_plan_says(workflow: str, job: JobPlan)
 
 
 @each_job
-def test_a_mounted_channel_is_where_the_stage_looks(workflow: str, job: JobPlan, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv(opt_ml.ROOT_VARIABLE, raising=False)
+def test_a_mounted_channel_is_where_the_stage_looks(workflow: str, job: JobPlan):
     wired = wiring(workflow, job)
-    assert all(opt_ml.inputs(job.stage)[name] == path for name, _, path in wired.mounted_inputs)
-    assert all(opt_ml.outputs(job.stage)[name] == path for name, _, path in wired.mounted_outputs)
+    assert all(input_folders(job.stage)[name] == path for name, _, path in wired.mounted_inputs)
+    assert all(output_folders(job.stage)[name] == path for name, _, path in wired.mounted_outputs)
 
 
 @each_job

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fraudline.catalog import environment
 from fraudline.catalog.plan import JobPlan, plan, resolve, settings, title
 from fraudline.catalog.settings_table import SETTINGS
 from fraudline.catalog.stages import STAGES
@@ -224,9 +225,9 @@ def test_every_function_is_invoked_and_ends_before_its_state_machine():
 @pytest.mark.parametrize(
     ("function", "needed"),
     [
-        ("RealtimeFeaturesFunction", {realtime.HISTORY, "FRAUDLINE_LABEL_DELAY_DAYS"}),
-        ("RealtimeScoreFunction", {realtime.CHAMPION, realtime.TOPIC, "FRAUDLINE_THRESHOLD"}),
-        ("RealtimeHistoryFunction", {realtime.HISTORY}),
+        ("RealtimeFeaturesFunction", {environment.HISTORY.name, "FRAUDLINE_LABEL_DELAY_DAYS"}),
+        ("RealtimeScoreFunction", {environment.CHAMPION.name, environment.TOPIC.name, "FRAUDLINE_THRESHOLD"}),
+        ("RealtimeHistoryFunction", {environment.HISTORY.name}),
     ],
 )
 def test_a_real_time_function_gets_the_variables_it_reads(function: str, needed: set[str]):
@@ -234,7 +235,7 @@ def test_a_real_time_function_gets_the_variables_it_reads(function: str, needed:
     properties = aws.resources("Lambda::Function")[function]
     assert properties["ImageConfig"]["Command"][1] in realtime.FUNCTIONS
     assert set(properties["Environment"]["Variables"]) == needed
-    assert needed <= {realtime.HISTORY, realtime.CHAMPION, realtime.TOPIC, *realtime.SETTINGS}
+    assert needed <= {variable.name for variable in environment.REAL_TIME}
 
 
 # Events

@@ -19,10 +19,11 @@ from botocore.validate import ParamValidator
 from fraudline.catalog.plan import JobPlan, plan, resolve, settings, title
 from fraudline.catalog.stage import SUMMARY
 from fraudline.catalog.workflow import WORKFLOWS
-from fraudline.entrypoints import opt_ml, parameters
+from fraudline.entrypoints import parameters
 from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
 from fraudline.entrypoints.glue import options
-from fraudline.entrypoints.run import REFUSED, parser
+from fraudline.entrypoints.platforms import input_folders, output_folders
+from fraudline.entrypoints.run import INPUT_REJECTED, parser
 from fraudline.orchestration.step_functions.state_machines import VERDICT
 from tests.wiring import aws
 
@@ -151,7 +152,7 @@ def test_a_job_that_rejects_its_input_is_not_retried(name: str):
         (branch,) = state["Branches"]
         (classification,) = (inner for inner in branch["States"].values() if inner["Type"] == "Choice")
         (rejection,) = classification["Choices"]
-        assert rejection["StringMatches"] == f"*{REFUSED}*"
+        assert rejection["StringMatches"] == f"*{INPUT_REJECTED}*"
         ends = [branch["States"][each]["Error"] for each in (rejection["Next"], classification["Default"])]
         assert ends == [InputRejected.__name__, StageFailed.__name__]
         assert [retry["ErrorEquals"] for retry in state["Retry"]] == [[StageFailed.__name__]]
@@ -248,8 +249,8 @@ def processing_wiring(job: JobPlan, body: Mapping[str, Any]) -> Wiring:
     values = vars(parser(stage).parse_args(arguments))
     inputs = {it["InputName"]: it["S3Input"] for it in body["ProcessingInputs"]}
     outputs = {it["OutputName"]: it["S3Output"] for it in body["ProcessingOutputConfig"]["Outputs"]}
-    assert all(opt_ml.inputs(stage)[key] == it["LocalPath"] for key, it in inputs.items())
-    assert all(opt_ml.outputs(stage)[key] == it["LocalPath"] for key, it in outputs.items())
+    assert all(input_folders(stage)[key] == it["LocalPath"] for key, it in inputs.items())
+    assert all(output_folders(stage)[key] == it["LocalPath"] for key, it in outputs.items())
     return Wiring(
         [(key, it["S3Uri"]) for key, it in inputs.items()] + (values.pop("input") or []),
         [(key, it["S3Uri"]) for key, it in outputs.items()] + (values.pop("output") or []),
@@ -258,9 +259,8 @@ def processing_wiring(job: JobPlan, body: Mapping[str, Any]) -> Wiring:
 
 
 @each_job
-def test_each_channel_is_wired_once_where_the_plan_says(name: str, job: JobPlan, monkeypatch: pytest.MonkeyPatch):
+def test_each_channel_is_wired_once_where_the_plan_says(name: str, job: JobPlan):
     """What a state machine leaves is found at the same addresses as what a local run leaves."""
-    monkeypatch.delenv(opt_ml.ROOT_VARIABLE, raising=False)
     wired, bases = wiring(name, job), {"data": DATA, "root": ROOT}
     for channels, locations in ((wired.inputs, job.inputs), (wired.outputs, job.outputs)):
         assert Counter(key for key, _ in channels) == Counter(list(locations))

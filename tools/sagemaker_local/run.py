@@ -28,6 +28,7 @@ from fraudline.catalog.workflow import LABELS, RAW
 from fraudline.orchestration.local.runner import Places
 from fraudline.orchestration.sagemaker.service import line_of
 from fraudline.runtime import s3
+from fraudline.runtime.aws import client
 from tools.sagemaker_local import mode
 
 ROOT, DATA = "s3://fraudline/root", "s3://fraudline/data"
@@ -83,13 +84,13 @@ def _environment(aws: Mapping[str, str]) -> Iterator[None]:
         if name.startswith("AWS_"):
             del os.environ[name]
     os.environ.update(aws)
-    s3._client.cache_clear()
+    client.cache_clear()
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(original)
-        s3._client.cache_clear()
+        client.cache_clear()
 
 
 def session(scratch: Path, **local: Any) -> mode.Session:
@@ -157,7 +158,7 @@ def _download(root: Path) -> None:
             target = root / path.relative_to(fresh)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
-    keys = {key.removeprefix(f"{ROOT}/") for key in s3.listed(f"{ROOT}/")}
+    keys = {key.removeprefix(f"{ROOT}/") for key in s3.list_objects(f"{ROOT}/")}
     for path in [path for path in root.rglob("*") if path.is_file()]:
         if path.relative_to(root).as_posix() not in keys:
             path.unlink()

@@ -27,6 +27,7 @@ COLUMN = Parameter(
 MAX_REJECTED = Parameter("max_rejected", _SHARE, "fail when a larger share of rows is rejected", "share", 0.05)
 SEED = Parameter("seed", int, "seed of everything random", "", 7)
 REVIEW_BUDGET = Parameter("review_budget", _COUNT, "alerts that analysts can review", "alerts a day", 100)
+URGENT_LOSS = Parameter("urgent_loss", number(float, 0), "expected loss that makes an alert URGENT", "currency", 200.0)
 THRESHOLD = Parameter("threshold", _SHARE, "alert on scores above it", "probability", BOUNDS[HIGH])
 
 RAW = Channel("raw", "raw transactions: YYYY-MM-DD/ with Parquet, CSV or JSON lines")
@@ -270,12 +271,7 @@ FILTER_HIGH_RISK = Stage(
     description="Keep the scores above the threshold, ranked, each with an alert priority.",
     reads=(SCORES, TRANSACTIONS),
     writes=(HIGH_RISK,),
-    parameters=(
-        *RUN,
-        THRESHOLD,
-        REVIEW_BUDGET,
-        Parameter("urgent_loss", number(float, 0), "expected loss that makes an alert URGENT", "currency", 200.0),
-    ),
+    parameters=(*RUN, THRESHOLD, REVIEW_BUDGET, URGENT_LOSS),
 )
 ALERT_AND_STORE = Stage(
     "alert-and-store",

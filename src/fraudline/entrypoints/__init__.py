@@ -1,1 +1,1 @@
-"""What differs between the places a stage runs in: arguments, folders, signals, exit codes."""
+"""How each platform starts a stage: command line, SageMaker folders, Lambda, Glue, real time."""

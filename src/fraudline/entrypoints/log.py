@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line where a machine reads them, plain lines on a terminal.
+"""Logs: plain lines for people, or one JSON object a line for jobs, as FRAUDLINE_LOG says.
 
-The text of an error that nobody foresaw may quote a row, and so a customer. It is left out, of logs and of
-last words, unless FRAUDLINE_LOG_VALUES is "true"; the stack, which says where, is always there.
+The text of an unforeseen error may quote a row, and so a customer. It is left out of logs and messages unless
+FRAUDLINE_LOG_VALUES is "true"; the stack, which shows where the error came from, is always logged.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import traceback
 from collections.abc import Iterator
 from typing import Any
 
-VALUES_VARIABLE = "FRAUDLINE_LOG_VALUES"
+from fraudline.catalog.environment import LOG, LOG_VALUES
 
 
 class _PlainFormatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        return "\n".join(line for error in _chain(ei[1]) for line in (*_frames(error), described(error)))
+        return "\n".join(line for error in _chain(ei[1]) for line in (*_frames(error), describe(error)))
 
 
 class _JsonFormatter(_PlainFormatter):
@@ -36,24 +35,29 @@ class _JsonFormatter(_PlainFormatter):
         return json.dumps(entry)
 
 
-def described(error: BaseException) -> str:
-    """An unforeseen error in words that hold nobody's data."""
-    if os.environ.get(VALUES_VARIABLE) == "true":
+def describe(error: BaseException) -> str:
+    """Describe an unforeseen error without its text, unless the environment allows the text."""
+    if LOG_VALUES.value() == "true":
         return f"{type(error).__name__}: {error}"
-    return f"{type(error).__name__} (its text may quote rows; {VALUES_VARIABLE}=true shows it)"
+    return f"{type(error).__name__} (its text may quote rows; {LOG_VALUES.name}=true shows it)"
 
 
-def set_up() -> None:
-    """Log to standard error, which leaves standard output to results."""
+def set_up(default: str = LOG.default) -> None:
+    """Log to standard error, which leaves standard output to results.
+
+    Args:
+        default: the format where the environment names none; "json" where a service reads the lines.
+    """
+    form = os.environ.get(LOG.name) or default
     handler = logging.StreamHandler()
-    handler.setFormatter(_PlainFormatter("%(levelname)s %(message)s") if sys.stderr.isatty() else _JsonFormatter())
+    handler.setFormatter(_JsonFormatter() if form == "json" else _PlainFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for chatty in ("botocore", "boto3", "s3transfer", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error's causes, the first of them first."""
+    """Yield an error's causes, the first of them first, and the error itself."""
     if error is not None:
         yield from _chain(error.__cause__ or (None if error.__suppress_context__ else error.__context__))
         yield error

@@ -1,6 +1,6 @@
-"""A stage's metrics in CloudWatch's embedded format: members of a log line, from which CloudWatch makes the metrics.
+"""A stage's metrics in CloudWatch's embedded metric format: CloudWatch extracts them from a log line.
 
-The format asks that the line be one JSON object; other members are allowed and stay in the log.
+The format asks for one JSON object a line; other members are allowed and stay in the log.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ NAMESPACE, DIMENSION = "Fraudline", "Stage"
 
 
 def embedded(stage: Stage, summary: Summary) -> dict[str, Any]:
-    """The members of a log line that give a summary's metrics; none where there is no value.
+    """Return the members of a log line that hold a summary's metrics, none where no metric has a value.
 
-    A value that could not be computed (None, NaN) is left out: an alarm then sees missing data, not a zero.
+    A value that could not be computed (None, NaN) is left out, so that its alarm sees missing data and not a zero.
     """
     values = {name: value for name, value in summary.get(WATCHED, {}).items() if value is not None}
     finite = {name: value for name, value in values.items() if math.isfinite(value)}

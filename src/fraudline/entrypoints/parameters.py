@@ -1,4 +1,4 @@
-"""From the texts that a host passes to a stage's parameters."""
+"""Parse the texts that a platform passes into the values of a stage's parameters."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.run import Job, Run
 from fraudline.catalog.stage import REQUIRED, Parameter, Stage
-from fraudline.catalog.stages import AS_OF, RUN
+from fraudline.catalog.stages import AS_OF, NOW, RUN
 
 
 def split_run(values: Mapping[str, Any], job: Job | None = None) -> tuple[list[Run], dict[str, Any]]:
-    """Split the values of a batch stage into its Run and its own parameters; a server has no Run."""
+    """Split a stage's values into its Run (none for a server) and the stage's own parameters."""
     own = dict(values)
     if AS_OF.name not in own:
         return [], own
@@ -21,30 +21,34 @@ def split_run(values: Mapping[str, Any], job: Job | None = None) -> tuple[list[R
 
 
 def parse(stage: Stage, texts: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
-    """Every parameter of a stage by name; the clock is read here and nowhere below.
+    """Return the value of every parameter of a stage by name; nothing else reads the clock.
 
     Raises:
-        InputError: one is missing, unknown or can't be read.
+        InputError: a parameter is missing, unknown or can't be parsed.
     """
-    unknown = set(texts) - {parameter.name for parameter in stage.parameters}
-    if unknown:
-        known = ", ".join(parameter.name for parameter in stage.parameters)
-        raise InputError(f"{stage.name} has no parameter {', '.join(sorted(unknown))}; it has {known}")
+    names = [parameter.name for parameter in stage.parameters]
+    if unknown := sorted(set(texts) - set(names)):
+        raise InputError(f"{stage.name} has no parameter {', '.join(unknown)}; it has {', '.join(names)}")
     return {parameter.name: _value(parameter, texts.get(parameter.name)) for parameter in stage.parameters}
 
 
 def _value(parameter: Parameter, text: str | Sequence[str] | None) -> Any:
-    if not text:  # orchestrators pass every parameter, an empty text for what nobody set
+    if not text:  # orchestrators pass every parameter, with an empty text for those that nobody set
         if parameter.default is REQUIRED:
             raise InputError(f"{parameter.option} is missing: {parameter.description} ({parameter.unit})")
-        return datetime.now(UTC) if parameter.name == "now" else parameter.default
-    if parameter.many:  # some hosts pass a map of texts, so that commas stand between the values of one
-        texts = [text] if isinstance(text, str) else text
-        return tuple(_parsed(parameter, item) for given in texts for item in str(given).split(",") if item)
-    return _parsed(parameter, str(text))
+        return datetime.now(UTC) if parameter == NOW else parameter.default
+    if parameter.many:
+        return tuple(_parse_one(parameter, item) for item in _items(text))
+    return _parse_one(parameter, str(text))
 
 
-def _parsed(parameter: Parameter, text: str) -> Any:
+def _items(text: str | Sequence[str]) -> list[str]:
+    """Split the values of a repeatable parameter: a map of texts can hold it once only, with commas."""
+    texts = [text] if isinstance(text, str) else [str(part) for part in text]
+    return [item for part in texts for item in part.split(",") if item]
+
+
+def _parse_one(parameter: Parameter, text: str) -> Any:
     try:
         return parameter.type(text)
     except ValueError as error:

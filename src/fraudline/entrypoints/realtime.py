@@ -1,27 +1,27 @@
-"""One transaction at a time: three Lambda functions, of which a state machine makes the real-time path.
+"""One transaction at a time: three Lambda functions that a state machine combines into the real-time path.
 
 - ``realtime-features``: ``{"transaction": {…}}`` → ``{"features": [25 numbers or null], "contract": NAME}``
 - ``realtime-score``: ``{"transaction": {…}, "features": […], "contract": NAME}`` →
   ``{"fraud_score": …, "risk_level": …, "model_version": …, "alerted": true or false}``
 - ``realtime-history``: ``{"transaction": {…}}`` → ``{"appended": true or false}``
 
-A transaction has the columns of raw data (docs/data.md), and is read and judged by their rules. Features see what came
-before it; only then does ``realtime-history`` let later ones see it, once. An alert carries the deduplication id that
-the daily run's alert of the same transaction has.
+A transaction has the columns of raw data (docs/data.md) and passes the same rules. Its features see what came before
+it; afterwards ``realtime-history`` adds it to the history, once. An alert has the deduplication id of the alert that
+the daily run sends for the same transaction.
 
-Errors have the names of ``aws_lambda``: InputRejected, which to try again can't mend, and StageFailed.
+Errors have the names of ``aws_lambda``: InputRejected (do not retry) and StageFailed.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from fraudline.catalog import environment
 from fraudline.catalog.errors import InputError, TemporaryError
-from fraudline.catalog.stages import STAGES
+from fraudline.catalog.stages import SERVE
 from fraudline.entrypoints import log
 from fraudline.entrypoints.aws_lambda import Answer, InputRejected, StageFailed
 from fraudline.runtime import faults
@@ -32,57 +32,51 @@ if TYPE_CHECKING:
 Event = Mapping[str, Any]
 _log = logging.getLogger(__name__)
 
-# The variables of a function's environment.
-HISTORY = "FRAUDLINE_HISTORY"  # dynamodb://TABLE
-CHAMPION = "FRAUDLINE_CHAMPION"  # s3://…/champion/
-TOPIC = "FRAUDLINE_TOPIC"  # ARN of the topic for alerts; none are sent where it is not set
-# Parameters of the stages that do the same for a day, with their defaults.
-SETTINGS = {
-    f"FRAUDLINE_{name.upper()}": parameter
-    for stage, name in (
-        ("feature-extraction", "label_delay_days"),
-        ("filter-high-risk", "threshold"),
-        ("filter-high-risk", "urgent_loss"),
-    )
-    for parameter in STAGES[stage].parameters
-    if parameter.name == name
-}
-# Later than this the history of yesterday should have been published; labels that came since are not known.
+# A history older than this is refused: yesterday's should be there, and labels that arrived since are missing in it.
 STALE_DAYS = 2
 
 
 def features(event: Event, _context: object = None) -> Answer:
-    """The features of one transaction from the history table, in the order of the contract.
+    """Return the features of one transaction, in the order of the contract.
 
     Raises:
         InputRejected: the event or its transaction is wrong, or the table holds no history of the contract and the day.
-        StageFailed: the same again may do, or it is a fault of ours.
+        StageFailed: another attempt may succeed, or the code has a defect.
     """
-    from fraudline.catalog.contract import contract  # noqa: PLC0415 - each function imports its own image's libraries alone
-    from fraudline.features.history_table import HistoryTable  # noqa: PLC0415
-    from fraudline.features.numpy_engine import features_of  # noqa: PLC0415
-
-    def run() -> Answer:
-        table = transaction_of(event)
-        row = table.row(0, named=True)
-        history = HistoryTable(_told(HISTORY))
-        history.check_fresh(row["timestamp"].date(), STALE_DAYS)
-        values = features_of(row, history.read(table), _setting("label_delay_days"))
-        return {"features": list(values.values()), "contract": contract()}
-
-    return _answered(run)
+    return _answer(lambda: _features(event))
 
 
 def append(event: Event, _context: object = None) -> Answer:
-    """Let later transactions of the customer see this one, once."""
-    from fraudline.features.history_table import HistoryTable  # noqa: PLC0415
-
-    return _answered(lambda: {"appended": HistoryTable(_told(HISTORY)).append(transaction_of(event))})
+    """Add one transaction to the history, once."""
+    return _answer(lambda: _append(event))
 
 
 def score(event: Event, _context: object = None) -> Answer:
-    """The champion's score of one transaction's features, and an alert if it is above the threshold."""
-    return _answered(lambda: _score(event))
+    """Return the champion's score of one transaction, and send an alert if it is above the threshold."""
+    return _answer(lambda: _score(event))
+
+
+# Each function runs in its own image and imports that image's libraries alone.
+
+
+def _features(event: Event) -> Answer:
+    from fraudline.catalog.contract import contract  # noqa: PLC0415
+    from fraudline.features.history_table import HistoryTable  # noqa: PLC0415
+    from fraudline.features.numpy_engine import features_of  # noqa: PLC0415
+
+    table = parse_transaction(event)
+    row = table.row(0, named=True)
+    history = HistoryTable(environment.HISTORY.value())
+    history.check_fresh(row["timestamp"].date(), STALE_DAYS)
+    values = features_of(row, history.read(table), environment.FUNCTION_LABEL_DELAY.value())
+    return {"features": list(values.values()), "contract": contract()}
+
+
+def _append(event: Event) -> Answer:
+    from fraudline.features.history_table import HistoryTable  # noqa: PLC0415
+
+    history = HistoryTable(environment.HISTORY.value())
+    return {"appended": history.append(parse_transaction(event))}
 
 
 def _score(event: Event) -> Answer:
@@ -92,7 +86,7 @@ def _score(event: Event) -> Answer:
     from fraudline.score.alerts import alerts_of, message_of  # noqa: PLC0415
     from fraudline.score.filter_high_risk import ranked  # noqa: PLC0415
 
-    table, model = transaction_of(event), _champion()
+    table, model = parse_transaction(event), _champion()
     if event.get("contract") != model.manifest["contract"]:
         raise InputError(
             f"the features are of contract {event.get('contract')}, and model {model.version} expects "
@@ -100,10 +94,12 @@ def _score(event: Event) -> Answer:
         )
     rows = np.array([event["features"]], np.float32)
     scores = risk.score(model, table.get_column("transaction_id"), rows)
-    high_risk = ranked(scores.join(table, on="transaction_id"), _setting("threshold"), _setting("urgent_loss"))
-    topic, day = os.environ.get(TOPIC, ""), table.get_column("timestamp").dt.date().item()
-    for alert in alerts_of(high_risk, day) if topic else ():
-        outbox.send(topic, message_of(alert, day), day)
+    threshold, urgent_loss = environment.FUNCTION_THRESHOLD.value(), environment.FUNCTION_URGENT_LOSS.value()
+    high_risk = ranked(scores.join(table, on="transaction_id"), threshold, urgent_loss)
+    topic, day = environment.TOPIC.value(), table.get_column("timestamp").dt.date().item()
+    if topic:
+        for alert in alerts_of(high_risk, day):
+            outbox.send(topic, message_of(alert, day), day)
     scored = scores.row(0, named=True)
     return {
         "fraud_score": scored["fraud_score"],
@@ -114,64 +110,58 @@ def _score(event: Event) -> Answer:
 
 
 def _champion() -> Any:
-    """The champion, loaded anew where the pointer has moved."""
+    """Return the champion; load it where the pointer has changed since the last call."""
     from fraudline.catalog.stage import POINTER_FILE  # noqa: PLC0415
     from fraudline.runtime import s3  # noqa: PLC0415
 
-    place = _told(CHAMPION)
-    return _loaded(place, s3.read(place, POINTER_FILE) or "")
+    uri = environment.CHAMPION.value()
+    return _load(uri, s3.read(uri, POINTER_FILE) or "")
 
 
-@lru_cache(maxsize=1)  # one champion is kept, not all that ever were
-def _loaded(place: str, _pointer: str) -> Any:
+@lru_cache(maxsize=1)  # one champion stays in memory; earlier ones need not
+def _load(uri: str, _pointer: str) -> Any:
     from fraudline.model.model import load  # noqa: PLC0415
     from fraudline.runtime.channels import Channels  # noqa: PLC0415
 
-    with Channels(STAGES["serve"], {"model": place}, {}) as channels:
+    with Channels(SERVE, {"model": uri}, {}) as channels:
         return load(channels)
 
 
-def transaction_of(event: Event) -> pl.DataFrame:
-    """The event's transaction, schema TRANSACTIONS, read and judged as a batch reads and judges its rows."""
+def parse_transaction(event: Event) -> pl.DataFrame:
+    """Return an event's transaction as a table of one row, schema TRANSACTIONS, valid by the rules of a batch.
+
+    Raises:
+        InputError: there is no transaction, or a rule rejects it.
+    """
     import polars as pl  # noqa: PLC0415
 
     from fraudline.etl.raw import read_one  # noqa: PLC0415
     from fraudline.etl.validation import validate  # noqa: PLC0415
 
-    given = event.get("transaction") if isinstance(event, Mapping) else None
-    if not isinstance(given, Mapping):
+    transaction = event.get("transaction") if isinstance(event, Mapping) else None
+    if not isinstance(transaction, Mapping):
         raise InputError('the event must be {"transaction": {…}}, with the columns of raw data')
-    validated = validate(read_one(given), repeated=pl.lit(False))
+    validated = validate(read_one(transaction), repeated=pl.lit(False))
     rejected = validated.rejected.collect()
     if rejected.height:
         raise InputError(f"the transaction is rejected: {', '.join(rejected.get_column('reasons').item())}")
     return validated.valid.collect()
 
 
-def _answered(work: Callable[[], Answer]) -> Answer:
-    """An answer, or an error in words that hold nobody's data, under a name that a state machine knows."""
-    log.set_up()  # the runtime interface has its own way of logging
+def _answer(work: Callable[[], Answer]) -> Answer:
+    """Return an answer, or raise an error without a customer's data, under a name that state machines match."""
+    log.set_up("json")  # the runtime interface configures logging in its own way before
     try:
         return work()
     except Exception as error:
-        known = error if isinstance(error, InputError | TemporaryError) else faults.explain(error, {})
-        if known is None:
+        explained = error if isinstance(error, InputError | TemporaryError) else faults.explain(error, {})
+        if explained is None:
             _log.exception("the function failed")
-            raise StageFailed(f"{log.described(error)}; the log has the stack") from None
-        _log.error("%s", known)
-        raise (InputRejected if isinstance(known, InputError) else StageFailed)(str(known)) from None
-
-
-def _setting(name: str) -> Any:
-    variable = f"FRAUDLINE_{name.upper()}"
-    return SETTINGS[variable].type(os.environ[variable]) if variable in os.environ else SETTINGS[variable].default
-
-
-def _told(name: str) -> str:
-    value = os.environ.get(name)
-    if value is None:
-        raise RuntimeError(f"the function's environment has no {name}")
-    return value
+            raise StageFailed(f"{log.describe(error)}; the log has the stack") from None
+        _log.error("%s", explained)
+        if isinstance(explained, InputError):
+            raise InputRejected(str(explained)) from None
+        raise StageFailed(str(explained)) from None
 
 
 FUNCTIONS: Mapping[str, Callable[..., Answer]] = {

@@ -1,4 +1,4 @@
-"""Runs one stage under any host: arguments in, exit code and last words out."""
+"""Run one stage on any platform: arguments in, exit code and message out."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fraudline.catalog.errors import InputError, TemporaryError
+from fraudline.catalog.exit_codes import ExitCode
+from fraudline.catalog.parsing import argument, pair
 from fraudline.catalog.plan import resolve
 from fraudline.catalog.stage import REQUIRED, SUMMARY, Channel, Parameter, Stage, Summary
-from fraudline.entrypoints import log, metrics, opt_ml, parameters
+from fraudline.entrypoints import log, metrics, parameters
+from fraudline.entrypoints.platforms import Platform, platform_of
 from fraudline.runtime import faults
 
 if TYPE_CHECKING:
@@ -23,100 +26,118 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-DONE, OURS, INPUT_IS_WRONG = 0, 1, 2
-
-
-# The word before the last words of a stage that refuses its input, by which an orchestrator knows not to try again.
-REFUSED = "InputRejected: "
+# Precedes the message of a stage that rejects its input: orchestrators read it and do not run the stage again.
+INPUT_REJECTED = "InputRejected: "
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a stage ended: its exit code and last words; where it was done its summary, and where its outputs are."""
+class Outcome:
+    """How a stage ended.
+
+    Attributes:
+        code: an ExitCode, or the stage's own.
+        message: why, empty where there is nothing to say.
+        summary: content of ``summary.json``, empty where the stage failed.
+        outputs: location of each output, by channel; empty where the stage failed.
+    """
 
     code: int
-    words: str
+    message: str
     summary: Summary = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def failed(self) -> bool:
+        """Return True where the stage did not finish."""
+        return self.code in (ExitCode.INTERNAL_ERROR, ExitCode.INVALID_INPUT)
+
 
 def run(stage: Stage, arguments: Sequence[str]) -> int:
-    """Run a stage and say how it ended.
-
-    Exit code 0: done; 2: the input or a parameter is wrong; 1: the same again may do, or it is a fault of ours;
-    another: the stage's own verdict.
-    """
-    ended = attempt(stage, lambda: vars(parser(stage).parse_args(arguments)))
-    failed = ended.code in (OURS, INPUT_IS_WRONG)
-    opt_ml.leave_message(stage, REFUSED * (ended.code == INPUT_IS_WRONG) + ended.words, failed=failed)
-    return ended.code
+    """Run a stage, leave its message where the platform looks for it, and return the exit code."""
+    outcome = attempt(stage, lambda: vars(parser(stage).parse_args(arguments)))
+    message = outcome.message
+    if outcome.code == ExitCode.INVALID_INPUT:
+        message = INPUT_REJECTED + message
+    platform_of(stage).leave_message(message, failed=outcome.failed)
+    return outcome.code
 
 
-def attempt(stage: Stage, given: Callable[[], Mapping[str, Any]]) -> Ended:
-    """Run a stage to its end, whatever that is; errors are logged, and told in words that hold nobody's data.
+def attempt(stage: Stage, read_options: Callable[[], Mapping[str, Any]]) -> Outcome:
+    """Run a stage; log its errors and report them in messages without a customer's data.
 
     Args:
-        stage: what to run.
-        given: its parameters' texts by name, and ``input`` and ``output``, pairs of a channel and a place.
+        stage: the stage to run.
+        read_options: returns the texts of parameters by name, and ``input`` and ``output``, pairs of a channel and its
+            location; raises InputError where it can't.
     """
     started = time.monotonic()
-    # Idle threads of a forest sleep rather than spin: on a busy machine spinning made training three times as slow.
+    # Idle OpenMP threads sleep instead of spinning: on a busy instance spinning made training three times as slow.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        summary, outputs = _run(stage, given())
+        summary, outputs = _run(stage, read_options())
     except InputError as error:
         _log.error("%s", error)  # a user's error has no stack to show
-        return Ended(INPUT_IS_WRONG, str(error))
+        return Outcome(ExitCode.INVALID_INPUT, str(error))
     except TemporaryError as error:
         _log.error("%s", error)
-        return Ended(OURS, str(error))
+        return Outcome(ExitCode.INTERNAL_ERROR, str(error))
     except Exception as error:
         _log.exception("%s failed", stage.name)
-        return Ended(OURS, f"{log.described(error)}; the log has the stack")
-    _log.info("%s finished", stage.name, extra={"fields": _measured(stage, summary, started)})
-    return Ended(int(summary.get("exit_code", DONE)), str(summary.get("exit_message", "")), summary, outputs)
+        return Outcome(ExitCode.INTERNAL_ERROR, f"{log.describe(error)}; the log has the stack")
+    _log.info("%s finished", stage.name, extra={"fields": _measurements(stage, summary, started)})
+    code = int(summary.get("exit_code", ExitCode.OK))
+    return Outcome(code, str(summary.get("exit_message", "")), summary, outputs)
 
 
 def call(stage: Stage, channels: Channels, values: Mapping[str, Any]) -> Summary:
-    """Import the stage's module, and only that, and run it."""
+    """Import the stage's module, and no other stage's, and run it."""
     module = import_module(f"fraudline.{stage.image}.{stage.name.replace('-', '_')}")
-    run, own = parameters.split_run(values, opt_ml.job(stage))
+    run, own = parameters.split_run(values, platform_of(stage).job())
     summary: Summary = module.run(channels, *run, **own)
     return summary
 
 
-def _run(stage: Stage, options: Mapping[str, Any]) -> tuple[Summary, dict[str, str]]:
-    from fraudline.runtime.channels import Channels  # noqa: PLC0415 - polars takes longer than --help may
-
-    outputs: dict[str, str] = {}
+def _run(stage: Stage, options: Mapping[str, Any]) -> tuple[Summary, Mapping[str, str]]:
+    outputs: Mapping[str, str] = {}
     try:
-        given = {name: value for name, value in options.items() if value is not None}
-        opt_ml.check(stage)
-        inputs = opt_ml.inputs(stage) | _places("--input", given, stage.reads)
-        outputs = opt_ml.outputs(stage) | _places("--output", given, (*stage.writes, Channel(SUMMARY, "")))
-        values = parameters.parse(stage, opt_ml.hyperparameters(stage) | given)
+        platform = platform_of(stage)
+        platform.check_configuration()
+        texts = {name: value for name, value in options.items() if value is not None}
+        explicit_inputs = _locations("--input", texts.pop("input", ()), stage.reads)
+        explicit_outputs = _locations("--output", texts.pop("output", ()), (*stage.writes, Channel(SUMMARY, "")))
+        inputs, outputs = platform.inputs() | explicit_inputs, platform.outputs() | explicit_outputs
+        values = parameters.parse(stage, platform.hyperparameters() | texts)
         if as_of := values.get("as_of"):
-            inputs, outputs = ({name: resolve(places[name], as_of) for name in places} for places in (inputs, outputs))
-        with Channels(stage, inputs, outputs, opt_ml.checkpoints(stage)) as channels:
-            summary = call(stage, channels, values)
-            channels.commit(summary, replace=values.get("replace", False))
+            inputs = {name: resolve(location, as_of) for name, location in inputs.items()}
+            outputs = {name: resolve(location, as_of) for name, location in outputs.items()}
+        return _run_over(stage, platform, inputs, outputs, values), outputs
     except Exception as error:
         if explanation := faults.explain(error, outputs):
             raise explanation from error
         raise
-    return summary, outputs
 
 
-def _places(option: str, given: dict[str, Any], channels: Sequence[Channel]) -> dict[str, str]:
-    known = [channel.name for channel in channels]
-    places: dict[str, str] = dict(given.pop(option.removeprefix("--"), []))
-    for name in places:
-        if name not in known:
-            raise InputError(f"{option} {name}=…: there is no such channel; there are {', '.join(sorted(known))}")
-    return places
+def _run_over(
+    stage: Stage, platform: Platform, inputs: Mapping[str, str], outputs: Mapping[str, str], values: Mapping[str, Any]
+) -> Summary:
+    from fraudline.runtime.channels import Channels  # noqa: PLC0415 - polars takes longer than --help may
+
+    with Channels(stage, inputs, outputs, platform.checkpoints(), platform.root) as channels:
+        summary = call(stage, channels, values)
+        channels.commit(summary, replace=values.get("replace", False))
+    return summary
 
 
-def _measured(stage: Stage, summary: Summary, started: float) -> dict[str, Any]:
+def _locations(option: str, pairs: Sequence[tuple[str, str]], channels: Sequence[Channel]) -> dict[str, str]:
+    locations = dict(pairs)
+    names = [channel.name for channel in channels]
+    for name in locations:
+        if name not in names:
+            raise InputError(f"{option} {name}=…: there is no such channel; there are {', '.join(sorted(names))}")
+    return locations
+
+
+def _measurements(stage: Stage, summary: Summary, started: float) -> dict[str, Any]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "event": "finished",
@@ -130,25 +151,30 @@ def _measured(stage: Stage, summary: Summary, started: float) -> dict[str, Any]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells a wrong argument as every other wrong input is told."""
+    """A parser that raises InputError on wrong arguments, where argparse's own prints and exits."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise InputError instead of leaving."""
+        """Raise InputError."""
         raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def parser(stage: Stage) -> argparse.ArgumentParser:
-    """A stage's own command line."""
-    parser = Parser(f"fraudline {stage.name}", description=stage.description, allow_abbrev=False)
-    optional = {channel.name for channel in stage.reads if not channel.required}
-    parser.epilog = f"Reads {_listed(stage.reads, optional)}. Writes {_listed(stage.writes)}."
-    for flag, what in (("--input", "read"), ("--output", "written")):
+    """Return a stage's command line."""
+    parser = Parser(
+        f"fraudline {stage.name}",
+        usage=f"fraudline {stage.name} [options]",
+        description=stage.description,
+        epilog=_channels_help(stage),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for option, verb in (("--input", "read"), ("--output", "write")):
         parser.add_argument(
-            flag,
+            option,
             action="append",
-            type=_place,
-            metavar="CHANNEL=PLACE",
-            help=f"folder or s3:// prefix of a channel {what}, {{as_of}}, {{day}} and {{contract}} filled in",
+            type=argument(lambda text: pair(text, "CHANNEL=URI")),
+            metavar="CHANNEL=URI",
+            help=f"{verb} a channel there, a folder or s3:// prefix; {{as_of}}, {{day}} and {{contract}} are filled in",
         )
     for parameter in stage.parameters:
         unit = f" ({parameter.unit})" if parameter.unit else ""
@@ -162,23 +188,13 @@ def parser(stage: Stage) -> argparse.ArgumentParser:
     return parser
 
 
-def _listed(channels: Sequence[Channel], optional: Collection[str] = ()) -> str:
-    return "; ".join(_described(channel, optional=channel.name in optional) for channel in channels) or "nothing"
-
-
-def _described(channel: Channel, *, optional: bool) -> str:
-    text = f"{channel.name}: {channel.description}"
-    return f"{text} (optional)" if optional else text
+def _channels_help(stage: Stage) -> str:
+    inputs = [f"  {it.name:<14}{it.description}{'' if it.required else ' (optional)'}" for it in stage.reads]
+    outputs = [f"  {it.name:<14}{it.description}" for it in stage.writes]
+    return "\n".join(["inputs:", *(inputs or ["  none"]), "", "outputs:", *(outputs or ["  none"])])
 
 
 def _default(parameter: Parameter) -> str:
     if parameter.default is REQUIRED:
         return " [required]"
     return f" [{parameter.default_text}]" if parameter.default_text else ""
-
-
-def _place(text: str) -> tuple[str, str]:
-    name, _, place = text.partition("=")
-    if not (name and place):
-        raise argparse.ArgumentTypeError("expected CHANNEL=PLACE")
-    return name, place

@@ -124,7 +124,7 @@ def _write_rejected(channels: Channels, validated: dict[str, DataFrame]) -> None
             if column != "channel"
         )
         table = rows.where(_BROKEN).selectExpr(f"'{channel}' AS channel", *columns).coalesce(1)
-        table.write.parquet(channels.direct("rejected"), mode=mode, compression="zstd")
+        table.write.parquet(channels.direct_output("rejected"), mode=mode, compression="zstd")
 
 
 def _count_rejected(validated: DataFrame) -> tuple[dict[str, int], int]:
@@ -171,7 +171,9 @@ def _write_folders(channels: Channels, dataset: DataFrame, folders: int) -> None
     """Write rows below their customers' folders, as ``etl.dataset.sink_folders`` does."""
     number = f"format_string('%03d', crc32(customer_id) % {folders}) AS customers"
     assigned = dataset.selectExpr(*DATASET, number).repartition("customers")
-    assigned.write.partitionBy("customers").parquet(channels.direct("dataset"), mode="overwrite", compression="zstd")
+    assigned.write.partitionBy("customers").parquet(
+        channels.direct_output("dataset"), mode="overwrite", compression="zstd"
+    )
 
 
 def _summarize(channels: Channels, dataset: DataFrame) -> Summary:

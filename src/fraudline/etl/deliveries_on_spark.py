@@ -231,12 +231,12 @@ def _text_files(channel: str, files: Sequence[str], root: str) -> list[TextFile]
 
 def _find_files(folder: str) -> list[str]:
     """Return the files below a folder or prefix, at any depth, of any supported format."""
-    paths = s3.listed(folder) if s3.is_uri(folder) else sorted(str(path) for path in Path(folder).rglob("*"))
+    paths = s3.list_objects(folder) if s3.is_uri(folder) else sorted(str(path) for path in Path(folder).rglob("*"))
     return [path for path in paths if path.endswith(tuple(FORMATS))]
 
 
 def _root(channels: Channels, name: str) -> str:
-    location = channels.place(name).rstrip("/")
+    location = channels.required_location(name).rstrip("/")
     return location if s3.is_uri(location) else os.path.abspath(location)  # noqa: PTH100 - Spark resolves no links either
 
 

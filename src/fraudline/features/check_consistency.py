@@ -7,13 +7,12 @@ from typing import Any
 import polars as pl
 
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.features import NAMES
 from fraudline.catalog.run import Run
 from fraudline.catalog.schema import Schema
 from fraudline.catalog.stage import Summary
 from fraudline.runtime.channels import Channels
-
-INCONSISTENT = 3  # exit code: the stage succeeded, and the features differ
 
 _SCHEMA: Schema = {"transaction_id": pl.String, **dict.fromkeys(NAMES, pl.Float32)}
 
@@ -43,7 +42,7 @@ def run(channels: Channels, run: Run, max_different: float) -> Summary:
         "inconsistent": worst,
         "features": consistency.to_dicts(),
         "exit_message": f"{both.height} transactions compared, {missing} missing, {unexpected} not expected; {verdict}",
-        "exit_code": INCONSISTENT if worst or missing or unexpected else 0,
+        "exit_code": ExitCode.INCONSISTENT if worst or missing or unexpected else ExitCode.OK,
     }
 
 

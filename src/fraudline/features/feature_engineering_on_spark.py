@@ -76,7 +76,7 @@ def _write(channels: Channels, features: DataFrame, split: Split) -> tuple[dict[
     for name in split.periods:
         weight = "weight" if name == "train" else "1F AS weight"
         labelled.where(f"period = '{name}'").selectExpr(*columns, weight).write.parquet(
-            channels.direct(name), mode="overwrite", compression="zstd"
+            channels.direct_output(name), mode="overwrite", compression="zstd"
         )
     totals = labelled.groupBy("period").agg({"*": "count", "is_fraud": "sum"}).collect()
     labelled.unpersist()

@@ -70,7 +70,7 @@ def champion_of(channels: Channels, name: str = "champion") -> str | None:
 
 def replaced_champion(channels: Channels, name: str = "champion") -> dict[str, Any]:
     """Return what an output's current.json says of the champion to be replaced, empty where there is none."""
-    pointer = channels.held(name, POINTER_FILE) or {}
+    pointer = channels.existing_json(name, POINTER_FILE) or {}
     return pointer.get("champion") or {}
 
 

@@ -1,1 +1,1 @@
-"""The runtime: how a stage reads, writes and fails."""
+"""How a stage reads, writes and fails: channels, S3, DynamoDB, AWS clients and errors."""

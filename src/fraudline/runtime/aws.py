@@ -1,20 +1,23 @@
-"""Clients of the services that are asked now and then; boto3 honours AWS_ENDPOINT_URL."""
+"""One boto3 client per AWS service; boto3 honors AWS_ENDPOINT_URL."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
+# boto3 waits for an answer as long as SageMaker may take to give one (60 s), and retries throttled calls itself.
+_USUAL = {"retries": {"mode": "standard", "max_attempts": 5}, "read_timeout": 65}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "s3": {},  # its transfers have retries of their own
+    # This package builds the requests, so boto3 need not validate them, which costs as much as sending them.
+    "dynamodb": {"retries": {"mode": "standard"}, "parameter_validation": False},
+}
+
 
 @cache
 def client(service: str) -> Any:
-    """A service's client, which tries again by itself what is throttled or fails on the way."""
+    """Return the client of a service."""
     import boto3  # noqa: PLC0415 - 0.2 s that a run on folders need not pay
     from botocore.config import Config  # noqa: PLC0415
 
-    return boto3.client(service, config=Config(retries={"mode": "standard", "max_attempts": 5}, read_timeout=65))
-
-
-def code(error: Exception) -> str:
-    """What a service answered instead of what it was asked for; empty where it did not answer."""
-    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+    return boto3.client(service, config=Config(**_SETTINGS.get(service, _USUAL)))

@@ -1,8 +1,7 @@
-"""Read and write one channel: a folder, or an s3:// prefix.
+"""Read and write the channels of a stage: folders, or s3:// prefixes.
 
-Inputs under s3:// are fetched into a scratch folder when first asked for; outputs are written aside
-and put in place only when the stage has succeeded, the summary last. A prefix counts once its
-``summary.json`` exists.
+An input under s3:// is downloaded into a scratch folder when it is first read. Outputs are staged, and moved into place
+only when the stage has succeeded, the summary last. A prefix counts once its ``summary.json`` exists.
 """
 
 from __future__ import annotations
@@ -28,19 +27,26 @@ _PARTIAL = ".partial"
 
 
 class Channels:
-    """The channels of one run of a stage, by name; a context in which outputs appear at the end.
+    """The channels of one run of a stage, by name; a context manager that removes what was not committed.
 
     Args:
-        stage: whose channels these are.
-        inputs: a folder or an s3:// prefix for each channel read.
-        outputs: the same for each channel written, and for ``summary``.
-        checkpoints: a folder that outlives the machine, where the host has one.
+        stage: the stage whose channels these are.
+        inputs: a folder or an s3:// prefix for each channel that is read.
+        outputs: the same for each channel that is written, and for ``summary``.
+        checkpoints: a folder that outlives the instance, where the platform has one.
+        mounts: the folder below which the platform mounts channels, where it does.
     """
 
     def __init__(
-        self, stage: Stage, inputs: Mapping[str, str], outputs: Mapping[str, str], checkpoints: Path | None = None
+        self,
+        stage: Stage,
+        inputs: Mapping[str, str],
+        outputs: Mapping[str, str],
+        checkpoints: Path | None = None,
+        mounts: Path | None = None,
     ) -> None:
         self.checkpoints = checkpoints
+        self._mounts = mounts
         self._reads = {channel.name: channel for channel in stage.reads}
         self._writes = {channel.name: channel for channel in stage.writes}
         self._inputs, self._outputs = inputs, outputs
@@ -52,7 +58,7 @@ class Channels:
     def __enter__(self) -> Channels:
         for name in self._writes:
             if self.destination(name):
-                self.output(name)  # one that can't be written is told before hours of work, not after
+                self.output(name)  # an output that can't be written fails before hours of work, not after
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,28 +70,37 @@ class Channels:
     # Inputs
 
     def location(self, name: str) -> str:
-        """The folder or prefix of an input, as it was given; empty if it was not."""
+        """Return an input's folder or prefix as it was passed, empty if it was not."""
         return self._inputs.get(name, "")
 
     def has(self, name: str) -> bool:
-        """Whether an input holds anything at all."""
+        """Return True where an input holds any file."""
         location = self.location(name)
         if s3.is_uri(location):
             return s3.exists(location)
         return bool(location) and _has_files(Path(location))
 
-    def place(self, name: str) -> str:
-        """The folder or prefix of an input that holds something, for what reads it without fetching it."""
+    def required_location(self, name: str) -> str:
+        """Return an input's folder or prefix, for readers that do not download it.
+
+        Raises:
+            InputError: it holds no file.
+        """
+        location = self.location(name)
         if not self.has(name):
+            todo = "check that the data was delivered there"
+            if not location:
+                todo = f"pass its location with --input {name}=URI"
+            elif self._mounts and Path(location).is_relative_to(self._mounts):
+                todo = f"mount the data there, or pass its location with --input {name}=URI"
             raise InputError(
-                f"channel '{name}': nothing at '{self.location(name)}'; expected {self._reads[name].description}; "
-                f"mount it, or name its place with --input {name}=…"
+                f"channel '{name}': nothing at '{location}'; expected {self._reads[name].description}; {todo}"
             )
-        return self.location(name)
+        return location
 
     def folder(self, name: str, only: Iterable[str] | None = None) -> Path:
-        """An input as a local folder; of an s3:// prefix only the named sub-folders are fetched."""
-        location = self.place(name)
+        """Return an input as a local folder; of an s3:// prefix only the named sub-folders are downloaded."""
+        location = self.required_location(name)
         if not s3.is_uri(location):
             return Path(location)
         local = self._scratch_folder() / "input" / name
@@ -93,18 +108,18 @@ class Channels:
         return local
 
     def files(self, name: str, pattern: str = "*.parquet") -> list[Path]:
-        """An input's files in any depth, in the order of their names."""
+        """Return an input's files at any depth, sorted by path."""
         files = sorted(path for path in self.folder(name).rglob(pattern) if _PARTIAL not in path.parts)
         if not files:
             raise InputError(f"channel '{name}': no {pattern} in '{self.location(name)}'; check what wrote it")
         return files
 
     def read(self, name: str, schema: Schema, pattern: str = "*.parquet") -> pl.DataFrame:
-        """An input's Parquet files as one table of exactly the schema's columns."""
+        """Read an input's Parquet files as one table of exactly the schema's columns."""
         return pl.concat([scan_table(path, schema, name) for path in self.files(name, pattern)]).collect()
 
     def parts(self, name: str, schema: Schema) -> list[pl.LazyFrame]:
-        """An input's tables as ``read`` gives them, lazily: one a sub-folder, or one in all where there are none."""
+        """Return an input lazily, as one table per sub-folder, or as one in all where there are no sub-folders."""
         root = self.folder(name)
         groups: dict[str, list[pl.LazyFrame]] = {}
         for path in self.files(name):
@@ -113,41 +128,42 @@ class Channels:
         return [pl.concat(groups[part]) for part in sorted(groups)]
 
     def read_json(self, name: str, file: str) -> Any:
-        """One JSON file of an input."""
+        """Read a JSON file of an input."""
         return read_json(self.folder(name) / file, name)
 
     def read_json_beside(self, name: str, sibling: str, file: str) -> Any | None:
-        """One JSON file of a folder that lies beside an input's, None where it is not there."""
+        """Read a JSON file of a folder beside an input's, None where it does not exist."""
         parent = self.location(name).rstrip("/").rpartition("/")[0]
-        text = _text(parent, f"{sibling}/{file}")
+        text = _read_text(parent, f"{sibling}/{file}")
         return None if text is None else json.loads(text)
 
     def scratch(self, name: str) -> Path:
-        """An empty folder that goes with this run."""
+        """Create an empty folder that is removed after this run."""
         folder = self._scratch_folder() / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
 
     def _scratch_folder(self) -> Path:
-        # Only where it is needed: a stage on folders runs with a read-only root.
+        # Only when needed: a stage over folders runs on a read-only file system.
         self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="fraudline-", ignore_cleanup_errors=True)
         return Path(self._scratch.name)
 
     # Outputs
 
     def destination(self, name: str) -> str:
-        """The folder or prefix of an output, as it was given; empty if it was not."""
+        """Return an output's folder or prefix as it was passed, empty if it was not."""
         return self._outputs.get(name, "")
 
     def output(self, name: str) -> Path:
-        """The folder to write an output into; it takes its place on commit."""
+        """Return the folder to write an output into; ``commit`` moves its files into place."""
         if name not in self._staged:
             if name != SUMMARY and name not in self._writes:
                 raise KeyError(f"no output channel '{name}'")
             location = self.destination(name)
             if not location:
-                raise InputError(f"channel '{name}': no place to write to; name one with --output {name}=…")
+                raise InputError(f"channel '{name}': it has no location to write to; pass one with --output {name}=URI")
+            # Beside what it replaces, so that each file moves by one rename.
             parent = self._scratch_folder() / "output" / name if s3.is_uri(location) else Path(location)
             staged = parent / _PARTIAL
             shutil.rmtree(staged, ignore_errors=True)
@@ -155,15 +171,15 @@ class Channels:
             self._staged[name] = staged
         return self._staged[name]
 
-    def held(self, name: str, file: str) -> Any | None:
-        """One JSON file that an output holds already, None where it is not there."""
-        text = _text(self.destination(name), file)
+    def existing_json(self, name: str, file: str) -> Any | None:
+        """Read a JSON file that an output holds from an earlier run, None where it does not exist."""
+        text = _read_text(self.destination(name), file)
         return None if text is None else json.loads(text)
 
-    def direct(self, name: str) -> str:
-        """Where several machines write an output themselves: into the staged folder, or below its own prefix.
+    def direct_output(self, name: str) -> str:
+        """Return where several instances write an output themselves: the staged folder, or its own s3:// prefix.
 
-        Nothing below a prefix counts from then on, until the commit writes the summary.
+        Withdraws the summary of an s3:// prefix, so that it does not count until ``commit`` writes the next one.
         """
         location = self.destination(name)
         if not s3.is_uri(location):
@@ -179,48 +195,52 @@ class Channels:
         table.write_parquet(path, compression="zstd", compression_level=1)
 
     def write_json(self, name: str, file: str, content: Any) -> None:
-        """Write one JSON file into an output."""
+        """Write a JSON file into an output."""
         (self.output(name) / file).write_text(json.dumps(content, indent=2) + "\n")
 
     def publish(self, name: str, *, replace: bool = False) -> None:
-        """Put a published output in place before the commit, for what needs it there.
+        """Move a published output into place before ``commit``, for others to read.
 
         Raises:
-            InputError: it holds something else already, and may not be replaced.
+            InputError: it already holds other content, which may not be replaced.
         """
-        if not self._stays(name, replace):
-            self._place(name, self._staged[name])
+        if not self._is_unchanged(name, replace):
+            self._move_into_place(name, self._staged[name])
         self._published.add(name)
 
     def commit(self, summary: Summary, *, replace: bool = False) -> None:
-        """Put every output in place, the summary last.
+        """Move every output into place, the summary last.
 
         Args:
-            summary: becomes ``summary.json``.
-            replace: let a published channel change what it holds.
+            summary: content of ``summary.json``.
+            replace: let a published channel change its content.
 
         Raises:
-            InputError: a published channel holds something else already.
+            InputError: a published channel already holds other content; no output has changed.
         """
         for name in self._writes:
             self.output(name)  # an output without rows is an empty folder, not a missing one
         if self.destination(SUMMARY):
             self.write_json(SUMMARY, SUMMARY_FILE, summary)
+        # All published channels are checked before any output changes.
         published = [name for name, channel in self._writes.items() if channel.published]
-        unchanged = [name for name in published if name in self._published or self._stays(name, replace)]
+        unchanged = [name for name in published if name in self._published or self._is_unchanged(name, replace)]
         if self.destination(SUMMARY):
             self._withdraw_summary()
         for name, staged in self._staged.items():
             if name not in unchanged:
-                self._place(name, staged)
+                self._move_into_place(name, staged)
 
-    def _stays(self, name: str, replace: bool) -> bool:
-        """Whether a published channel keeps what it holds: it was given nothing, or the same."""
-        return not (self._staged[name] / MANIFEST_FILE).is_file() or (not replace and self._is_published(name))
+    def _is_unchanged(self, name: str, replace: bool) -> bool:
+        """Return True where a published channel keeps its content: nothing new was written, or the same."""
+        if not (self._staged[name] / MANIFEST_FILE).is_file():
+            return True
+        return not replace and self._holds_same(name)
 
-    def _is_published(self, name: str) -> bool:
+    def _holds_same(self, name: str) -> bool:
+        """Return True where a published channel holds the staged content, False where it holds nothing."""
         location = self.destination(name)
-        text = _text(location, MANIFEST_FILE)
+        text = _read_text(location, MANIFEST_FILE)
         if text is None:
             return False
         old, new = json.loads(text), json.loads((self._staged[name] / MANIFEST_FILE).read_text())
@@ -228,7 +248,7 @@ class Channels:
             return True
         raise InputError(
             f"channel '{name}': '{location}' was published by execution '{old['execution']}' and execution "
-            f"'{new['execution']}' brings other content; find out why, or give --replace true to overwrite it"
+            f"'{new['execution']}' has other content; find out why, or pass --replace true to overwrite it"
         )
 
     def _withdraw_summary(self) -> None:
@@ -238,62 +258,79 @@ class Channels:
         else:
             Path(location, SUMMARY_FILE).unlink(missing_ok=True)
 
-    def _place(self, name: str, staged: Path) -> None:
+    def _move_into_place(self, name: str, staged: Path) -> None:
         location = self.destination(name)
+        # The summary's folder or prefix may hold the channels' own, so nothing is removed there.
+        keeps_others = name == SUMMARY
         if s3.is_uri(location):
-            s3.upload(staged, location, _comes_last)
-            if name != SUMMARY and name not in self._direct:  # the channels' prefixes may lie below the summary's
+            s3.upload(staged, location, _referring_files_last)
+            if not keeps_others and name not in self._direct:
                 s3.prune(staged, location)
-            return
-        # Inside the folder, not instead of it: it may be a mount, which nothing can rename.
-        folder = Path(location)
-        fresh = sorted((path.name for path in staged.iterdir()), key=_comes_last)
-        for file in fresh:
-            if (folder / file).is_dir():
-                shutil.rmtree(folder / file)
-            (staged / file).replace(folder / file)
-        staged.rmdir()
-        for path in folder.iterdir() if name != SUMMARY else ():
-            if path.name not in fresh:
-                _remove(path)
+        else:
+            _replace_content(Path(location), staged, keeps_others=keeps_others)
+
+
+def _replace_content(folder: Path, staged: Path, *, keeps_others: bool) -> None:
+    """Move staged files into their folder and remove the others.
+
+    The folder itself stays: it may be a mount, which can't be renamed.
+    """
+    names = sorted((path.name for path in staged.iterdir()), key=_referring_files_last)
+    for name in names:
+        if (folder / name).is_dir():
+            shutil.rmtree(folder / name)
+        (staged / name).replace(folder / name)
+    staged.rmdir()
+    if keeps_others:
+        return
+    for path in folder.iterdir():
+        if path.name not in names:
+            _remove(path)
 
 
 def scan_table(path: Path, schema: Schema, channel: str) -> pl.LazyFrame:
-    """One Parquet file as a table of exactly the schema's columns, not read yet."""
+    """Return one Parquet file as a lazy table of exactly the schema's columns.
+
+    Raises:
+        InputError: the file is broken, or lacks a column, or has one of another type.
+    """
     table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     try:
-        found = table.collect_schema()
+        columns = table.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(
             f"channel '{channel}': {path.name} is not readable Parquet ({type(error).__name__}); write it again"
         ) from error
     for column, dtype in schema.items():
-        if column not in found:
+        if column not in columns:
             raise InputError(
                 f"channel '{channel}': {path.name} has no column '{column}' ({dtype}); "
-                f"it has {', '.join(found)}; run the stage that writes this channel again"
+                f"it has {', '.join(columns)}; run the stage that writes this channel again"
             )
-        if found[column] not in (dtype, pl.Null):
+        if columns[column] not in (dtype, pl.Null):
             raise InputError(
                 f"channel '{channel}': {path.name}: column '{column}' must be {dtype}, "
-                f"got {found[column]}; run the stage that writes this channel again"
+                f"got {columns[column]}; run the stage that writes this channel again"
             )
     return table.select(pl.col(column).cast(dtype) for column, dtype in schema.items())
 
 
 def read_json(path: Path, channel: str) -> Any:
-    """One JSON file."""
-    text = path.read_text() if path.is_file() else None
-    if text is None:
+    """Read a JSON file of a channel.
+
+    Raises:
+        InputError: it is missing or is not JSON.
+    """
+    if not path.is_file():
         raise InputError(f"channel '{channel}': {path.name} is missing; run the stage that writes it again")
     try:
-        return json.loads(text)
+        return json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"channel '{channel}': {path.name} is not JSON ({error}); write it again") from error
 
 
 class _Digest(io.BytesIO):
-    """A file that only keeps the hash of what is written into it."""
+    """A file that keeps only the hash of what is written into it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -305,20 +342,20 @@ class _Digest(io.BytesIO):
 
 
 def content_hash(*tables: pl.DataFrame) -> str:
-    """A hash of what tables hold, whatever the version that wrote their files."""
+    """Return a hash of tables' values, which does not depend on how their files are encoded."""
     digest = _Digest()
     for table in tables:
         table.write_csv(digest)
     return digest.sha256.hexdigest()
 
 
-def _comes_last(name: str) -> tuple[bool, str]:
-    """Orders files so that what names the others is in place after them."""
+def _referring_files_last(name: str) -> tuple[bool, str]:
+    """Return a sort key that puts the files that refer to others after them."""
     return name in (MANIFEST_FILE, POINTER_FILE), name
 
 
-def _text(location: str, file: str) -> str | None:
-    """A file below a folder or an s3:// prefix, None where it is not there."""
+def _read_text(location: str, file: str) -> str | None:
+    """Return the text of a file below a folder or an s3:// prefix, None where it does not exist."""
     if s3.is_uri(location):
         return s3.read(location, file)
     path = Path(location, file)

@@ -1,31 +1,32 @@
-"""The few things that channels do under s3://, through boto3, which honours AWS_ENDPOINT_URL."""
+"""Objects below s3:// prefixes: list, read, copy to and from folders, and delete."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fraudline.runtime import aws
+
 
 def is_uri(location: str) -> bool:
-    """Whether a location is an s3:// prefix rather than a folder."""
+    """Return True for an s3:// prefix, False for a folder."""
     return location.startswith("s3://")
 
 
-def listed(uri: str) -> list[str]:
-    """The s3:// address of every object below a prefix, in their order."""
+def list_objects(uri: str) -> list[str]:
+    """Return the s3:// URI of every object below a prefix, in the order of their keys."""
     bucket, _ = _split(uri)
     return [f"s3://{bucket}/{key}" for key in _keys(uri)]
 
 
 def exists(uri: str) -> bool:
-    """Whether any object lies below a prefix."""
+    """Return True where any object lies below a prefix."""
     return next(_keys(uri), None) is not None
 
 
 def fetch(uri: str, folder: Path, only: Iterable[str] | None = None) -> None:
-    """Download what lies below a prefix, or below the named parts of it, into a folder."""
+    """Download the objects below a prefix, or below the named parts of it, into a folder."""
     bucket, prefix = _split(uri)
     for part in only if only is not None else [""]:
         for key in _keys(f"s3://{bucket}/{prefix}{part}"):
@@ -42,7 +43,7 @@ def download(uri: str, path: Path) -> None:
 
 
 def read(uri: str, name: str) -> str | None:
-    """The text of one object below a prefix, or None where there is none."""
+    """Return the text of one object below a prefix, None where there is none."""
     bucket, prefix = _split(uri)
     try:
         body: bytes = _client().get_object(Bucket=bucket, Key=prefix + name)["Body"].read()
@@ -52,26 +53,27 @@ def read(uri: str, name: str) -> str | None:
 
 
 def upload(folder: Path, uri: str, order: Callable[[str], Any]) -> None:
-    """Put every file of a folder below a prefix, in the order of a key of their names."""
+    """Upload every file of a folder to a prefix, sorted by ``order`` of the file's name."""
     bucket, _ = _split(uri)
     for key, path in sorted(_objects(folder, uri).items(), key=lambda item: order(item[1].name)):
         _client().upload_file(str(path), bucket, key)
 
 
 def prune(folder: Path, uri: str) -> None:
-    """Delete what lies below a prefix and is not in a folder."""
+    """Delete the objects below a prefix that a folder does not have."""
     bucket, _ = _split(uri)
     for key in set(_keys(uri)) - set(_objects(folder, uri)):
         _client().delete_object(Bucket=bucket, Key=key)
 
 
 def delete(uri: str, name: str) -> None:
-    """Delete one object below a prefix, if it is there."""
+    """Delete one object below a prefix, if it exists."""
     bucket, prefix = _split(uri)
     _client().delete_object(Bucket=bucket, Key=prefix + name)
 
 
 def _objects(folder: Path, uri: str) -> dict[str, Path]:
+    """Return a folder's files by the keys that they have below a prefix."""
     _, prefix = _split(uri)
     return {prefix + path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
@@ -80,17 +82,15 @@ def _keys(uri: str) -> Iterator[str]:
     bucket, prefix = _split(uri)
     for page in _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
-            if not item["Key"].endswith("/"):
+            if not item["Key"].endswith("/"):  # the console creates such empty objects for folders
                 yield item["Key"]
 
 
 def _split(uri: str) -> tuple[str, str]:
+    """Return a URI's bucket, and its prefix with one slash at the end, or empty for the whole bucket."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     return bucket, prefix.rstrip("/") + "/" if prefix else ""
 
 
-@cache
 def _client() -> Any:
-    import boto3  # noqa: PLC0415 - 0.2 s that a run on folders need not pay
-
-    return boto3.client("s3")
+    return aws.client("s3")

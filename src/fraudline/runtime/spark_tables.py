@@ -33,7 +33,7 @@ def read_table(spark: SparkSession, channels: Channels, name: str, schema: Schem
     Raises:
         InputError: a column is missing or has another type.
     """
-    table = spark.read.parquet(channels.place(name), recursiveFileLookup=True, pathGlobFilter="*.parquet")
+    table = spark.read.parquet(channels.required_location(name), recursiveFileLookup=True, pathGlobFilter="*.parquet")
     actual = dict(table.dtypes)
     for column, dtype in pl.Schema(schema).items():
         if actual.get(column) != TYPES[dtype]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fraudline.catalog.errors import InputError, TemporaryError
 from fraudline.catalog.schema import SCORES
-from fraudline.runtime import aws
+from fraudline.runtime import aws, aws_errors
 
 SAGEMAKER = "sagemaker://"
 TRIES, LONGEST_WAIT = 6, 5.0
@@ -121,9 +121,8 @@ def _invoke_endpoint(name: str, body: Body) -> tuple[int, str]:
     except runtime.exceptions.ModelError as error:
         return error.response["OriginalStatusCode"], error.response["OriginalMessage"]
     except runtime.exceptions.ClientError as error:
-        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         # SageMaker's own 400 means the endpoint or the caller; a row is judged by the container alone.
-        if status == 429 or status >= 500 or "Throttl" in aws.code(error):
+        if aws_errors.is_temporary(error):
             return 503, str(error)
         raise InputError(f"--endpoint {SAGEMAKER}{name}: {error}; check its name, region and status") from error
     return 200, answer["Body"].read().decode()

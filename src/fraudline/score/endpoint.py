@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fraudline.catalog.errors import InputError, TemporaryError
-from fraudline.runtime import aws
+from fraudline.runtime import aws, aws_errors
 
 _log = logging.getLogger(__name__)
 
@@ -126,8 +126,7 @@ def _described(kind: str, key: str, name: str) -> dict[str, Any] | None:
     try:
         answer: dict[str, Any] = getattr(_client(), f"describe_{kind}")(**{key: name})
     except _client().exceptions.ClientError as error:
-        # What is not there is answered so, in words alone.
-        if aws.code(error) == "ValidationException" and "Could not find" in str(error):
+        if aws_errors.is_missing(error):
             return None
         raise
     return answer

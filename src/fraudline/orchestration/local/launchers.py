@@ -13,9 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from fraudline.catalog.environment import LOG
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.stage import SUMMARY, Stage
-from fraudline.entrypoints import opt_ml
+from fraudline.entrypoints.platforms import input_folders, output_folders
 
 
 class StageError(Exception):
@@ -68,7 +69,8 @@ class Processes:
         command = [sys.executable, "-m", "fraudline", stage.name, *arguments]
         command += [word for name, path in inputs.items() for word in ("--input", f"{name}={path}")]
         command += [word for name, path in outputs.items() for word in ("--output", f"{name}={path}")]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=[lock])  # noqa: S603
+        environment = os.environ | {LOG.name: "json"}
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=[lock], env=environment)  # noqa: S603
         with process, closing(process.stderr or ()) as lines:  # type: ignore[type-var]
             try:
                 return _follow(lines, process.wait)
@@ -106,6 +108,7 @@ class Docker:
             [stage.name, *arguments, *command],
             name=name,
             detach=True,
+            environment={LOG.name: "json"},
             user=f"{os.getuid()}:{os.getgid()}",
             volumes=places,
             network_mode="none",
@@ -134,7 +137,7 @@ class Docker:
     @staticmethod
     def _mounts(stage: Stage, inputs: Mapping[str, Path], outputs: Mapping[str, Path]) -> tuple[list[str], list[str]]:
         """Volumes, and the arguments that name places which /opt/ml has no rule for."""
-        into = opt_ml.inputs(stage), {**opt_ml.outputs(stage)}
+        into = input_folders(stage), output_folders(stage)
         command = []
         for name in set(outputs) - set(into[1]):
             into[1][name] = f"/opt/ml/processing/output/{name}"

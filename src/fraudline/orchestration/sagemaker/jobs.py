@@ -8,7 +8,7 @@ from typing import Any
 
 from fraudline.catalog.plan import JobPlan
 from fraudline.catalog.stage import Parameter
-from fraudline.entrypoints import opt_ml
+from fraudline.entrypoints.platforms import input_folders, output_folders
 from fraudline.orchestration.sagemaker.parameters import joined
 from fraudline.orchestration.sagemaker.sdk import (
     CheckpointConfig,
@@ -61,7 +61,7 @@ class Request:
 def processing(request: Request, site: Site, session: Any) -> Any:
     """Return the request for a Processing job."""
     stage = request.job.stage
-    input_folders, output_folders = opt_ml.inputs(stage), opt_ml.outputs(stage)
+    mounted, kept = input_folders(stage), output_folders(stage)
     network = site.network(needs_s3=bool(request.explicit))
     processor = Processor(
         image_uri=request.image,
@@ -81,8 +81,8 @@ def processing(request: Request, site: Site, session: Any) -> Any:
     # With its option in front no argument is empty, which SageMaker would refuse.
     options = [joined(f"{parameter.option}=", value) for parameter, value in request.values.items()]
     return processor.run(
-        inputs=[_input(name, uri, input_folders[name]) for name, uri in request.inputs.items()],
-        outputs=[_output(name, uri, output_folders[name]) for name, uri in request.outputs.items()],
+        inputs=[_input(name, uri, mounted[name]) for name, uri in request.inputs.items()],
+        outputs=[_output(name, uri, kept[name]) for name, uri in request.outputs.items()],
         arguments=options + request.explicit,
     )
 

@@ -8,8 +8,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fraudline.entrypoints import opt_ml
-
 _ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "none",
@@ -17,7 +15,6 @@ _ENVIRONMENT = {
     "SAGEMAKER_VALIDATE_ROLE": "false",
     "SAGEMAKER_ADMIN_CONFIG_OVERRIDE": os.devnull,
     "SAGEMAKER_USER_CONFIG_OVERRIDE": os.devnull,
-    opt_ml.ROOT_VARIABLE: "/opt/ml",
 }
 
 

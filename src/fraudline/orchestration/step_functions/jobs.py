@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fraudline.catalog.plan import JobPlan
-from fraudline.entrypoints import opt_ml
+from fraudline.entrypoints.platforms import input_folders, output_folders
 from fraudline.orchestration.step_functions import retries
 from fraudline.orchestration.step_functions.expressions import (
     as_text,
@@ -109,7 +109,7 @@ def _processing(job: JobPlan) -> State:
 
 
 def _processing_inputs(job: JobPlan) -> list[State]:
-    folders = opt_ml.inputs(job.stage)
+    folders = input_folders(job.stage)
     return [
         {
             "InputName": name,
@@ -125,7 +125,7 @@ def _processing_inputs(job: JobPlan) -> list[State]:
 
 
 def _processing_outputs(job: JobPlan) -> list[State]:
-    folders = opt_ml.outputs(job.stage)
+    folders = output_folders(job.stage)
     return [
         {
             "OutputName": name,

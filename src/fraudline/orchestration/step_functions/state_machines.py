@@ -12,7 +12,7 @@ from fraudline.catalog.plan import JobPlan, plan, title
 from fraudline.catalog.stages import RUN
 from fraudline.catalog.workflow import CHAMPION, WORKFLOWS
 from fraudline.entrypoints.aws_lambda import InputRejected
-from fraudline.entrypoints.run import REFUSED
+from fraudline.entrypoints.run import INPUT_REJECTED
 from fraudline.orchestration.step_functions import jobs, retries
 
 State = dict[str, Any]
@@ -218,7 +218,11 @@ def _job(job: JobPlan) -> State:
         f"Classify {name} failure": {
             "Type": "Choice",
             "Choices": [
-                {"Variable": "$.error.Cause", "StringMatches": f"*{REFUSED}*", "Next": f"{name} rejected its input"}
+                {
+                    "Variable": "$.error.Cause",
+                    "StringMatches": f"*{INPUT_REJECTED}*",
+                    "Next": f"{name} rejected its input",
+                }
             ],
             "Default": f"{name} failed",
         },

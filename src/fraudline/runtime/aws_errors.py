@@ -1,0 +1,132 @@
+"""Error codes of AWS services, and what to do about each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from fraudline.catalog.errors import InputError, TemporaryError
+
+
+class Cause(Enum):
+    """Who can do something about an error."""
+
+    USER = "user"  # permissions, names, quotas, credentials
+    TIME = "time"  # another attempt may succeed
+    REQUEST = "request"  # the caller's own request: a command's arguments, or a defect of a stage
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do about an error."""
+
+    action: str
+    cause: Cause = Cause.USER
+
+
+AGAIN = "run it again in a minute"
+_AGAIN = Remedy(AGAIN, Cause.TIME)
+_GRANT = Remedy("grant the calling role this action (and iam:PassRole, where it passes a role on)")
+_CREDENTIALS = Remedy("check the credentials and the region")
+_RENEW = Remedy("renew the credentials")
+_NETWORK = Remedy("check the network and the region, and run it again", Cause.TIME)
+
+_CODES = {
+    "AccessDenied": _GRANT,
+    "AccessDeniedException": _GRANT,
+    "AuthorizationError": _GRANT,  # SNS
+    "403": _GRANT,  # S3, which answers HEAD requests without a code
+    "KMSAccessDenied": _GRANT,
+    "KMSAccessDeniedException": _GRANT,
+    "NoSuchBucket": Remedy("check the bucket's name and region"),
+    "ResourceNotFoundException": Remedy("check the table's name and region, or create it with the text key 'key'"),
+    "ResourceNotFound": Remedy("check the name and the region; to create a pipeline: python pipeline.py upsert"),
+    "NotFound": Remedy("check the topic's ARN and region"),  # SNS
+    "StateMachineDoesNotExist": Remedy("check the state machine's ARN and region"),
+    "InvalidArn": Remedy("check the ARN"),
+    # SNS
+    "InvalidParameter": Remedy("check the topic's ARN, and that its kind (FIFO or standard) is the one its name says"),
+    "ResourceLimitExceeded": Remedy("raise that quota in Service Quotas, or delete what uses it"),
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "InvalidClientTokenId": _CREDENTIALS,
+    "UnrecognizedClientException": _CREDENTIALS,
+    "ExpiredToken": _RENEW,
+    "ExpiredTokenException": _RENEW,
+    "ConflictException": Remedy("wait until the change in progress has ended, and run it again", Cause.TIME),
+    "ExecutionLimitExceeded": _AGAIN,
+    "KMSThrottling": _AGAIN,
+    "KMSThrottlingException": _AGAIN,
+    "ModelNotReadyException": _AGAIN,
+    "ProvisionedThroughputExceededException": _AGAIN,
+    "RequestLimitExceeded": _AGAIN,
+    "RequestThrottled": _AGAIN,
+    "RequestThrottledException": _AGAIN,
+    "RequestTimeout": _AGAIN,
+    "RequestTimeoutException": _AGAIN,
+    "SlowDown": _AGAIN,
+    "Throttled": _AGAIN,
+    "ThrottledException": _AGAIN,
+    "Throttling": _AGAIN,
+    "ThrottlingException": _AGAIN,
+    "TooManyRequestsException": _AGAIN,
+    "ValidationException": Remedy("fix what it names; python pipeline.py definition shows the request", Cause.REQUEST),
+}
+# Errors of boto3 itself, which got no answer, by the names of their classes: stages on folders never import botocore.
+_CLASSES = {
+    "NoCredentialsError": Remedy("sign in, set AWS_PROFILE, or give the job a role"),
+    "NoRegionError": Remedy("set AWS_DEFAULT_REGION"),
+    "ConnectTimeoutError": _NETWORK,
+    "ConnectionClosedError": _NETWORK,
+    "EndpointConnectionError": _NETWORK,
+    "ReadTimeoutError": _NETWORK,
+}
+
+
+def code(error: Exception) -> str:
+    """Return the error code that a service answered, empty where it did not answer."""
+    return str(_response(error).get("Error", {}).get("Code", ""))
+
+
+def message(error: Exception) -> str:
+    """Return the text that a service answered."""
+    return str(_response(error).get("Error", {}).get("Message", ""))
+
+
+def remedy(error: Exception) -> Remedy | None:
+    """Return what to do about an error of boto3, None where the tables do not know it."""
+    if known := _CODES.get(code(error)) or _CLASSES.get(type(error).__name__):
+        return known
+    status = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return _AGAIN if status == 429 or status >= 500 else None
+
+
+def is_temporary(error: Exception) -> bool:
+    """Return True where another attempt may succeed."""
+    known = remedy(error)
+    return known is not None and known.cause is Cause.TIME
+
+
+def is_missing(error: Exception) -> bool:
+    """Return True where SageMaker describes something that does not exist: it says so in the text alone."""
+    return code(error) == "ValidationException" and "Could not find" in message(error)
+
+
+def explain(error: Exception) -> InputError | TemporaryError | None:
+    """Return the error that a stage ends with instead, None where the stage's own request is wrong.
+
+    The service's text is left out: it may quote what was sent.
+    """
+    known = remedy(error)
+    if known is None or known.cause is Cause.REQUEST:
+        return None
+    kind = TemporaryError if known.cause is Cause.TIME else InputError
+    if answered := code(error):
+        operation = getattr(error, "operation_name", "the request")
+        return kind(f"AWS answered {operation} with {answered}; {known.action}")
+    return kind(f"AWS did not answer ({type(error).__name__}); {known.action}")
+
+
+def _response(error: Exception) -> dict[str, Any]:
+    response = getattr(error, "response", None)
+    return response if isinstance(response, dict) else {}
