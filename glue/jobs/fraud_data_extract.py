@@ -1,4 +1,4 @@
-"""The AWS Glue job ``fraud-data-extract``: stage data-extraction on Spark; the wheel holds all that it does."""
+"""AWS Glue job ``fraud-data-extract``: run stage data-extraction on Spark. The code is in the wheel."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The AWS Glue job ``fraud-feature-eng``: stage feature-engineering on Spark; the wheel holds all that it does."""
+"""AWS Glue job ``fraud-feature-eng``: run stage feature-engineering on Spark. The code is in the wheel."""
 
 import sys
 

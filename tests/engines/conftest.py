@@ -1,4 +1,4 @@
-"""The engines, each as one function over plain rows, and the rows that Hypothesis makes up."""
+"""The engines, each as a function of plain rows, and Hypothesis strategies for such rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = 86_400
 MONDAY = 1_704_067_200  # 2024-01-01 00:00 UTC
 DELAY = 7
 
-# make verify puts ten times as many cases to the laws.
+# make verify multiplies the number of cases by ten with it.
 CASES_VARIABLE = "FRAUDLINE_CASES"
 
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ Engine = Callable[[list[Row]], pl.DataFrame]
 
 
 def cases(count: int) -> settings:
-    """How many worlds a law is put to."""
+    """Return Hypothesis settings for ``count`` worlds of rows."""
     return settings(max_examples=count * int(os.environ.get(CASES_VARIABLE, "1")))
 
 
@@ -40,16 +40,16 @@ def transactions_of(rows: list[Row]) -> pl.DataFrame:
 
 def labels_of(rows: list[Row]) -> pl.DataFrame:
     table = pl.DataFrame(rows, infer_schema_length=None).with_columns((pl.col("second") // DAY).alias("day"))
-    known = table.filter(pl.col("known_day").is_not_null())
-    return known.select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
+    labelled = table.filter(pl.col("known_day").is_not_null())
+    return labelled.select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
 
 
 def _local(rows: list[Row]) -> pl.DataFrame:
     transactions = transactions_of(rows)
-    nothing = pl.DataFrame(schema=EVENTS)
-    known = History(nothing, counts_of(transactions.lazy()), frauds_of(labels_of(rows).lazy()))
+    no_events = pl.DataFrame(schema=EVENTS)
+    history = History(no_events, counts_of(transactions.lazy()), frauds_of(labels_of(rows).lazy()))
     days = [from_day_number(row["second"] // DAY) for row in rows]
-    features = compute(transactions, nothing, known.entity_days(DELAY, min(days), max(days)))
+    features = compute(transactions, no_events, history.entity_days(DELAY, min(days), max(days)))
     return features.with_columns(transactions.get_column("transaction_id")).sort("transaction_id")
 
 
@@ -57,21 +57,21 @@ def _local(rows: list[Row]) -> pl.DataFrame:
 def engine(request: pytest.FixtureRequest) -> Engine:
     if request.param == "local":
         return _local
-    from .spark import SparkEngine  # noqa: PLC0415 - it has an environment of its own
+    from .spark import SparkEngine  # noqa: PLC0415 - pyspark has an environment of its own
 
     return SparkEngine(request.getfixturevalue("spark"), request.getfixturevalue("tmp_path_factory"), _local)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
-    """An engine that answers many questions at once is told all that a law will ask."""
+    """Let an engine that computes many worlds in one job prepare all those of a law."""
     if prepare := getattr(pyfuncitem.funcargs.get("engine"), "prepare", None):
         prepare(pyfuncitem.obj)
 
 
 @st.composite
 def _rows(draw: st.DrawFn) -> list[Row]:
-    """Few customers and merchants over seventy days: ties, gaps, lone rows and extremes are the rule."""
+    """Draw rows of few customers and merchants over seventy days, so that ties, gaps and extremes are common."""
     seconds = st.one_of(st.integers(0, 70 * DAY - 1), st.sampled_from([0, 3599, 3600, DAY - 1, DAY, 7 * DAY, 37 * DAY]))
     coordinate = st.one_of(st.none(), st.sampled_from([0.0, 51.5, -33.9, 89.9]))
     rows = []

@@ -1,4 +1,4 @@
-"""The Spark engine as the laws see it: made-up worlds side by side in one job, which takes as long as one alone."""
+"""The Spark engine for the laws: it computes many worlds in one job, which takes as long as one world alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fraudline.catalog import features as definitions
+from fraudline.catalog.features import NAMES
 from fraudline.features.spark_engine import compute, counts_of, frauds_of
 
 from .conftest import DELAY, Engine, Row, labels_of, transactions_of
@@ -17,10 +17,10 @@ _KEYS = ("transaction_id", "customer_id", "merchant", "merchant_category")
 
 
 class SparkEngine:
-    """Looks its answers up; worlds that it was not prepared for cost a job each."""
+    """An engine that answers from prepared results; a world without one costs a job."""
 
-    def __init__(self, session: Any, folders: pytest.TempPathFactory, other: Engine) -> None:
-        self._session, self._folders, self._other = session, folders, other
+    def __init__(self, session: Any, folders: pytest.TempPathFactory, rehearsal: Engine) -> None:
+        self._session, self._folders, self._rehearsal = session, folders, rehearsal
         self._answers: dict[str, pl.DataFrame] = {}
 
     def __call__(self, rows: list[Row]) -> pl.DataFrame:
@@ -29,23 +29,23 @@ class SparkEngine:
         return self._answers[repr(rows)]
 
     def prepare(self, law: Callable[..., None]) -> None:
-        """Answer what a law will ask: Hypothesis is not random here, so that a rehearsal tells."""
-        asked: dict[str, list[Row]] = {}
+        """Answer all worlds of a law. Hypothesis is derandomized here, so a rehearsal collects the same worlds."""
+        worlds: dict[str, list[Row]] = {}
 
         def rehearse(rows: list[Row]) -> pl.DataFrame:
-            asked[repr(rows)] = rows
-            return self._other(rows)
+            worlds[repr(rows)] = rows
+            return self._rehearsal(rows)
 
         law(engine=rehearse)
-        self._answer(list(asked.values()))
+        self._answer(list(worlds.values()))
 
     def _answer(self, worlds: Sequence[list[Row]]) -> None:
         rows = [_in_world(number, row) for number, world in enumerate(worlds) for row in world]
         features = self._compute(rows).with_columns(pl.col("transaction_id").str.split("/"))
-        parted = features.with_columns(
+        by_world = features.with_columns(
             pl.col("transaction_id").list.first().cast(pl.Int64).alias("world"), pl.col("transaction_id").list.last()
         ).sort("world", "transaction_id")
-        answers = parted.partition_by("world", include_key=False)
+        answers = by_world.partition_by("world", include_key=False)
         self._answers |= {repr(world): answer for world, answer in zip(worlds, answers, strict=True)}
 
     def _compute(self, rows: list[Row]) -> pl.DataFrame:
@@ -54,10 +54,10 @@ class SparkEngine:
         transactions.join(labels, on="transaction_id", how="left").write_parquet(folder / "dataset.parquet")
         dataset = self._session.read.parquet(str(folder / "dataset.parquet"))
         features = compute(dataset, counts_of(dataset), frauds_of(dataset), DELAY)
-        features.select(*definitions.NAMES, "transaction_id").write.parquet(str(folder / "features"))
+        features.select(*NAMES, "transaction_id").write.parquet(str(folder / "features"))
         return pl.read_parquet(folder / "features/*.parquet")
 
 
 def _in_world(number: int, row: Row) -> Row:
-    """A row whose keys occur in no other world."""
+    """Return a row whose keys occur in no other world."""
     return row | {key: row[key] and f"{number}/{row[key]}" for key in _KEYS}

@@ -1,4 +1,4 @@
-"""What Spark will do with the definitions, read from its own plan: it decides how they grow."""
+"""Spark's plan for the definitions, which decides how a job grows with its rows."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ FRAUDS = "entity string, key string, day int, known_day int, frauds long"
 
 @pytest.fixture
 def plan(spark: Any) -> list[str]:
-    """The lines of the plan for tables of which nobody knows that any is small."""
-    from fraudline.features.spark_engine import compute  # noqa: PLC0415 - it has an environment of its own
+    """Return the lines of the plan for tables whose sizes Spark does not know."""
+    from fraudline.features.spark_engine import compute  # noqa: PLC0415 - pyspark has an environment of its own
 
     rows, counts, frauds = (spark.createDataFrame([], schema) for schema in (ROWS, COUNTS, FRAUDS))
     spark.conf.set("spark.sql.autoBroadcastJoinThreshold", -1)
@@ -30,22 +30,22 @@ def plan(spark: Any) -> list[str]:
     return [re.sub(r"#\d+L?", "", line) for line in lines]
 
 
-def test_rows_are_shuffled_once_for_customers_and_once_for_merchants(plan: list[str]):
-    """A shuffle moves every row between machines and is most of what a large job costs; a category would be skewed."""
+def test_rows_are_shuffled_by_customer_and_by_merchant_only(plan: list[str]):
+    """A shuffle moves every row and is most of the cost of a large job; one by category would be skewed."""
     keys = [re.search(r"hashpartitioning\((.*), \d+\)", line) for line in _above_rows(plan)]
     assert [key and key[1] for key in keys] == ["customer_id", "merchant, day"]
 
 
-def test_no_python_runs_row_by_row(plan: list[str]):
+def test_no_python_runs_per_row(plan: list[str]):
     assert not [line for line in plan if "Python" in line or "Pandas" in line]
 
 
 def _above_rows(plan: list[str]) -> list[str]:
-    """The exchanges that the rows themselves pass through: those above where they are read."""
+    """Return the exchanges that the rows themselves pass through: those above their scan."""
     depth = [len(line) - len(line.lstrip(" :+-")) for line in plan]
-    at = next(number for number, line in enumerate(plan) if "Scan" in line and "customer_latitude" in line)
-    above, level = [], depth[at]
-    for number in range(at, -1, -1):
+    scan = next(number for number, line in enumerate(plan) if "Scan" in line and "customer_latitude" in line)
+    above, level = [], depth[scan]
+    for number in range(scan, -1, -1):
         if depth[number] < level:
             level = depth[number]
             above.append(plan[number])

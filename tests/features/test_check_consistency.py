@@ -1,4 +1,4 @@
-"""Served features against recomputed ones: nothing that differs goes unseen, and nothing that is equal is told."""
+"""Consistency of served and recomputed features: every difference is reported, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = {"transaction_id": pl.String, **dict.fromkeys(NAMES, pl.Float32)}
 
 def features(rows: int, **changes: Any) -> pl.DataFrame:
     values = [{"transaction_id": f"t{number}"} | dict.fromkeys(NAMES, float(number)) for number in range(rows)]
-    values[0]["velocity_1h"] = None  # nothing to compute from is a value too
+    values[0]["velocity_1h"] = None  # null is a value too
     return pl.DataFrame(values, schema=SCHEMA).with_columns(**changes)
 
 
@@ -35,7 +35,7 @@ def test_equal_features_are_consistent_in_any_order(tmp_path: Path):
     assert {row["equal"] for row in summary["features"]} == {20}
 
 
-def test_one_bit_of_one_feature_is_told_with_its_name_and_how_far_it_is_off(tmp_path: Path):
+def test_one_wrong_bit_is_reported_with_feature_and_difference(tmp_path: Path):
     off = pl.when(transaction_id="t7").then(7.0000005).otherwise("spend_7d").cast(pl.Float32)
     summary = check(tmp_path, features(20, spend_7d=off), features(20))
     assert summary["exit_code"] == 3
@@ -45,23 +45,23 @@ def test_one_bit_of_one_feature_is_told_with_its_name_and_how_far_it_is_off(tmp_
     assert row["largest_difference"] == pytest.approx(4.8e-7, rel=0.1)
 
 
-def test_a_null_that_was_served_as_a_number_is_a_difference(tmp_path: Path):
+def test_null_served_as_a_number_is_a_difference(tmp_path: Path):
     summary = check(tmp_path, features(20, velocity_1h=pl.col("velocity_1h").fill_null(0)), features(20))
     assert summary["inconsistent"] == ["velocity_1h"]
 
 
-def test_a_share_of_differences_may_be_allowed(tmp_path: Path):
+def test_max_different_allows_a_share_of_differences(tmp_path: Path):
     off = features(20, amount=pl.when(transaction_id="t7").then(9.0).otherwise("amount").cast(pl.Float32))
     assert check(tmp_path, off, features(20), max_different=0.05)["exit_code"] == 0
 
 
-@pytest.mark.parametrize(("served", "recomputed", "told"), [(19, 20, "1 missing"), (20, 19, "1 not expected")])
-def test_a_transaction_that_only_one_side_has_is_told(tmp_path: Path, served: int, recomputed: int, told: str):
+@pytest.mark.parametrize(("served", "recomputed", "reason"), [(19, 20, "1 missing"), (20, 19, "1 not expected")])
+def test_transaction_of_one_side_is_reported(tmp_path: Path, served: int, recomputed: int, reason: str):
     summary = check(tmp_path, features(served), features(recomputed))
     assert summary["exit_code"] == 3
-    assert told in summary["exit_message"]
+    assert reason in summary["exit_message"]
 
 
-def test_a_transaction_that_stands_twice_is_refused(tmp_path: Path):
+def test_repeated_transaction_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="channel 'served': a transaction_id occurs more than once"):
         check(tmp_path, pl.concat([features(3), features(1)]), features(3))

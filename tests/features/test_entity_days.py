@@ -1,4 +1,4 @@
-"""Looking an entity's day up in a table is a search, only faster."""
+"""Positions of entity days: the table and the search give the same answer."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SIZE = 50
 
 
 @given(st.sets(st.integers(0, SIZE - 1)), st.lists(st.integers(0, SIZE), min_size=1))
-def test_a_table_and_a_search_find_the_same(keys: set[int], asked: list[int]):
-    """Which of them is used depends on how many merchants there are, and no feature may."""
-    ordered, looked_up = np.array(sorted(keys), np.int64), np.array(asked)
-    found = [Positions(ordered, SIZE)(looked_up)]
+def test_table_and_search_give_the_same_positions(keys: set[int], queries: list[int]):
+    """The number of merchants decides which one is used, and must not change a feature."""
+    ordered, looked_up = np.array(sorted(keys), np.int64), np.array(queries)
+    by_table = Positions(ordered, SIZE)(looked_up)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entity_days, "TABLE_CELLS", 0)
-        found.append(Positions(ordered, SIZE)(looked_up))
-    assert found[0].tolist() == found[1].tolist() == [sum(key < one for key in keys) for one in asked]
+        by_search = Positions(ordered, SIZE)(looked_up)
+    assert by_table.tolist() == by_search.tolist() == [sum(key < query for key in keys) for query in queries]
