@@ -1,4 +1,4 @@
-"""Runs a Glue job as Spark does: a script and its arguments, in a Spark that is there already."""
+"""Run a Glue job's script with its arguments, in a Spark session that exists already."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pytest
 JOBS = Path(__file__).parents[2] / "glue" / "jobs"
 
 
-def run_job(job: str, inputs: Mapping[str, Path], outputs: Mapping[str, Path], **texts: Any) -> None:
-    places = [f"--input-{name}={place}" for name, place in inputs.items()]
-    places += [f"--output-{name}={place}" for name, place in outputs.items()]
-    values = [f"--{name.replace('_', '-')}={value}" for name, value in texts.items()]
+def run_job(job: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], **values: Any) -> None:
+    """Run a job on folders or s3:// prefixes; ``values`` are its parameters."""
+    arguments = [f"--input-{name}={location}" for name, location in inputs.items()]
+    arguments += [f"--output-{name}={location}" for name, location in outputs.items()]
+    arguments += [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [f"{job}.py", *places, *values])
+        patch.setattr(sys, "argv", [f"{job}.py", *arguments])
         runpy.run_path(str(JOBS / f"{job}.py"), run_name="__main__")

@@ -1,4 +1,4 @@
-"""On AWS Glue a job's arguments come among Glue's own, and are read by Glue's own package."""
+"""Arguments of Glue jobs: Glue passes them among its own, and its own package reads them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 
 from tests.etl.deliveries import GOOD, deliver
 from tests.glue.jobs import JOBS, run_job
-from tests.glue.test_fraud_data_extract import places
+from tests.glue.test_fraud_data_extract import job_outputs
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
-# What Glue puts before and after those of the job's own.
+# The arguments that Glue puts before and after the job's own.
 BEFORE = ["--job-bookmark-option", "job-bookmark-disable", "--JOB_ID", "j_0a", "--JOB_RUN_ID", "jr_0b"]
 BEFORE += ["--JOB_NAME", "fraud-data-extract", "--TempDir", "s3://bucket/temporary/"]
 AFTER = ["--additional-python-modules", "s3://bucket/fraudline.whl,polars==2.1.0", "--enable-metrics", "true"]
@@ -35,24 +35,26 @@ def _run_on_glue(arguments: Sequence[str]) -> None:
 
 
 @pytest.mark.parametrize("form", ["apart", "joined"])
-def test_among_glues_own_arguments_the_jobs_are_found(form: str, tmp_path: Path):
-    """All of them: one that is passed over takes its default, and nobody hears of it."""
+def test_job_arguments_are_read_among_those_of_glue(form: str, tmp_path: Path):
+    """An argument that was missed would take its default without a word."""
     rows = [{**GOOD, "transaction_id": f"t{n}", "CARD": f"c{n}", "SHOP": "m"} for n in range(40)]
     for row in rows:
         del row["customer_id"], row["merchant"]
     inputs = deliver(tmp_path, rows)
-    options = {f"--input-{name}": str(place) for name, place in inputs.items()}
-    options |= {f"--output-{name}": str(place) for name, place in places(tmp_path).items()}
+    options = {f"--input-{name}": str(folder) for name, folder in inputs.items()}
+    options |= {f"--output-{name}": str(folder) for name, folder in job_outputs(tmp_path).items()}
     options |= {"--as-of": "2026-02-01", "--column": "customer_id=CARD,merchant=SHOP", "--sample": "0.5"}
     options |= {"--label-delay-days": "3", "--months": "1", "--max-rejected": "0"}
-    pairs = options.items()
-    _run_on_glue([part for pair in pairs for part in (pair if form == "apart" else ["=".join(pair)])])
+    if form == "apart":
+        _run_on_glue([text for pair in options.items() for text in pair])
+    else:
+        _run_on_glue([f"{option}={value}" for option, value in options.items()])
     glue = json.loads((tmp_path / "summary/summary.json").read_text())
-    here = tmp_path / "here"
+    local = tmp_path / "local"
     run_job(
         "fraud_data_extract",
         inputs,
-        places(here),
+        job_outputs(local),
         as_of="2026-02-01",
         column="customer_id=CARD,merchant=SHOP",
         sample=0.5,
@@ -60,11 +62,11 @@ def test_among_glues_own_arguments_the_jobs_are_found(form: str, tmp_path: Path)
         months=1,
         max_rejected=0,
     )
-    assert glue == json.loads((here / "summary/summary.json").read_text())
+    assert glue == json.loads((local / "summary/summary.json").read_text())
     assert (glue["record_count"], glue["sample"]) == (40, 0.5)
 
 
-def test_what_is_missing_is_told_in_our_words(tmp_path: Path):
-    """Glue's package takes all that it is asked for as required, and asks for none but what was given."""
+def test_missing_argument_is_reported_by_its_option(tmp_path: Path):
+    """Glue's package treats every requested option as required; the stage decides what is missing."""
     with pytest.raises(SystemExit, match="--as-of"):
         _run_on_glue(["--input-raw", str(tmp_path)])

@@ -1,4 +1,4 @@
-"""The Glue job leaves what the image's data-extraction leaves: the same rows, kept or set aside."""
+"""The Glue job fraud-data-extract writes what the image's data-extraction writes: the same valid and rejected rows."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ LABELS = [
 LATER = [
     label | {"is_fraud": 1, "labeled_at": label["labeled_at"] + timedelta(n % 3)} for n, label in enumerate(LABELS)
 ]
-# As text has them: zones, quotes, amounts of many digits, what is no number and no instant, lines that are too short.
-CSV = """transaction_id,customer_id,merchant,amount,timestamp,merchant_category,latitude,theirs
+# What text may hold: zones, quotes, long amounts, texts that are no number or no time, lines that are too short.
+CSV = """transaction_id,customer_id,merchant,amount,timestamp,merchant_category,latitude,extra
 x00,007,m1, 0.285 ,2026-01-10T14:30:05+02:00,0815,1.5,
 x01,007,"m,""1""
 ",+3,2026-01-10 12:30:05,"",,x
@@ -84,12 +84,12 @@ BROKEN_LABELS = [
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Rows of every kind: good and broken, copies and contradictions, in files of other columns, types and depths."""
+    """Deliver valid, broken, repeated and contradictory rows, in files of different columns, types and depths."""
     root = tmp_path_factory.mktemp("a 1 %41")
     broken = [GOOD | {"transaction_id": f"b{number}"} | row for number, row in enumerate(BROKEN)]
     deliver(root, ROWS + ROWS[:5] + broken, LABELS + LATER + BROKEN_LABELS)
-    again = [row | {"amount": 9.0} for row in ROWS[5:8]]
-    deliver(root, ROWS[:3] + again, day=NEXT, name="deep/2026-01-30/again.parquet")
+    contradictions = [row | {"amount": 9.0} for row in ROWS[5:8]]
+    deliver(root, ROWS[:3] + contradictions, day=NEXT, name="deep/2026-01-30/contradictions.parquet")
     numbers = pl.int_range(0, 999, eager=True)
     table = pl.DataFrame(
         {"transaction_id": numbers + 10_000, "customer_id": numbers % 7, "merchant": numbers.cast(pl.String)}
@@ -120,18 +120,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {"raw": root / "raw", "labels": root / "labeled"}
 
 
-def places(root: Path) -> dict[str, Path]:
+def job_outputs(root: Path) -> dict[str, Path]:
     return {name: root / name for name in ("dataset", "rejected", "summary")}
 
 
 @pytest.fixture(scope="module")
 def both(inputs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """What the image's stage and what the Glue job made of one delivery."""
+    """Run the image's stage and the Glue job on one delivery."""
     image, glue = (tmp_path_factory.mktemp(name) for name in ("image", "glue"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fraudline.etl.dataset.FOLDER_ROWS", 700)
-        run_stage("data-extraction", inputs, places(image), as_of=AS_OF, sample=0.4, max_rejected=1)
-        run_job("fraud_data_extract", inputs, places(glue), as_of=AS_OF, sample=0.4, max_rejected=1)
+        run_stage("data-extraction", inputs, job_outputs(image), as_of=AS_OF, sample=0.4, max_rejected=1)
+        run_job("fraud_data_extract", inputs, job_outputs(glue), as_of=AS_OF, sample=0.4, max_rejected=1)
         yield image, glue
 
 
@@ -141,49 +141,49 @@ def dataset_of(root: Path) -> pl.DataFrame:
     return pl.concat(tables).sort("transaction_id")
 
 
-def test_the_dataset_is_the_images_row_for_row_in_the_same_folders(both: tuple[Path, Path]):
+def test_dataset_equals_the_images_in_rows_and_folders(both: tuple[Path, Path]):
     image, glue = (dataset_of(root) for root in both)
     assert image.get_column("folder").n_unique() == 5
     assert image.get_column("weight").n_unique() == 3
     assert_frame_equal(glue, image, check_exact=True)
 
 
-def test_the_rejected_rows_are_the_images_with_the_same_reasons(both: tuple[Path, Path]):
-    """Both judge by one table of rules, and every rule is broken here."""
+def test_rejected_rows_equal_the_images_with_their_reasons(both: tuple[Path, Path]):
+    """Both use one table of rules, and this delivery breaks every rule."""
     image, glue = (pl.concat(pl.read_parquet(file) for file in (root / "rejected").glob("*.parquet")) for root in both)
-    met = set(image.get_column("reasons").explode())
-    assert met == {rule.name for rule in (*RAW_RULES, *LABEL_RULES)}
+    reasons = set(image.get_column("reasons").explode())
+    assert reasons == {rule.name for rule in (*RAW_RULES, *LABEL_RULES)}
     assert glue.schema == image.schema
     assert sorted(map(repr, glue.rows())) == sorted(map(repr, image.rows()))
 
 
-def test_the_summary_is_the_images(both: tuple[Path, Path]):
+def test_summary_equals_the_images(both: tuple[Path, Path]):
     image, glue = (json.loads((root / "summary/summary.json").read_text()) for root in both)
     assert glue == image
 
 
 @pytest.mark.parametrize("case", ["column", "type", "rejected", "day", "labels"])
-def test_what_is_wrong_with_a_delivery_is_told_in_the_images_words(case: str, tmp_path: Path):
-    """Whoever mends a delivery need not know which carrier read it."""
+def test_wrong_delivery_gives_the_message_of_the_image(case: str, tmp_path: Path):
+    """To fix a delivery, one need not know which platform read it."""
     row = {name: value for name, value in GOOD.items() if case != "column" or name != "merchant"}
     row |= {"rejected": {"amount": -1.0}, "labels": {"transaction_id": "other"}}.get(case, {})
     inputs = deliver(tmp_path, [row], day=date(2020, 1, 1) if case == "day" else DAY)
     if case == "type":
         pl.DataFrame([row | {"amount": "12.34"}]).write_parquet(tmp_path / f"raw/{DAY}/transactions.parquet")
     with pytest.raises(InputError) as image:
-        run_stage("data-extraction", inputs, places(tmp_path), as_of=AS_OF)
+        run_stage("data-extraction", inputs, job_outputs(tmp_path), as_of=AS_OF)
     with pytest.raises(SystemExit) as glue:
-        run_job("fraud_data_extract", inputs, places(tmp_path), as_of=AS_OF)
+        run_job("fraud_data_extract", inputs, job_outputs(tmp_path), as_of=AS_OF)
     assert str(glue.value).replace("string", "String") == f"InputRejected: {image.value}"
 
 
 @pytest.mark.parametrize("case", BROKEN_FILES)
-def test_a_file_that_can_not_be_parsed_is_named(case: str, tmp_path: Path):
-    """As the image names it: Spark's own words are a page of Java, and not always of which file."""
+def test_unreadable_file_is_named(case: str, tmp_path: Path):
+    """Spark's own message is a page of Java, and does not always name the file."""
     suffix, breaks, format_ = BROKEN_FILES[case]
     deliver(tmp_path, ROWS)
-    inputs = deliver(tmp_path, [GOOD | {"theirs": "a column that nobody reads"}], name=f"late.{suffix}")
+    inputs = deliver(tmp_path, [GOOD | {"extra": "a column that nobody reads"}], name=f"late.{suffix}")
     breaks(inputs["raw"] / DAY.isoformat() / f"late.{suffix}")
-    says = rf"channel 'raw': {DAY}/late.{suffix} is not readable {format_} \(.*deliver it"
-    with pytest.raises(SystemExit, match=says):
-        run_job("fraud_data_extract", inputs, places(tmp_path), as_of=AS_OF)
+    message = rf"channel 'raw': {DAY}/late.{suffix} is not readable {format_} \(.*deliver it"
+    with pytest.raises(SystemExit, match=message):
+        run_job("fraud_data_extract", inputs, job_outputs(tmp_path), as_of=AS_OF)

@@ -1,4 +1,4 @@
-"""The Glue job leaves what the image's feature-engineering leaves, so that each may stand in for the other."""
+"""The Glue job fraud-feature-eng writes what the image's feature-engineering writes, so one can replace the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("spark")]
 
 START, DAYS, AS_OF = date(2026, 1, 1), 70, date(2026, 3, 12)
 SPLIT = ("train", "validation", "test")
-# sin and cos differ in the last bit from one library to another.
+# sin and cos of two libraries may differ in the last bit.
 INEXACT = [
     f.name for f in FEATURES if isinstance(f.aggregate, DistanceFromHome | DistanceFromPrevious | SpeedFromPrevious)
 ]
@@ -27,7 +27,7 @@ INEXACT = [
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """By the image's extraction, in several folders, a third of the genuine rows marked."""
+    """Extract a dataset with the image's stage, in several folders, with 30 % of the genuine rows sampled."""
     root = tmp_path_factory.mktemp("data")
     simulate(root, start=START, days=DAYS, customers=300, merchants=100, seed=3)
     outputs = {name: root / name for name in ("dataset", "rejected", "summary")}
@@ -39,22 +39,22 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "dataset"
 
 
-def feature_places(root: Path) -> dict[str, Path]:
+def feature_outputs(root: Path) -> dict[str, Path]:
     return {name: root / name for name in (*SPLIT, "history", "summary")}
 
 
 @pytest.fixture(scope="module")
 def both(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """What the image's stage and what the Glue job made of one dataset."""
+    """Run the image's stage and the Glue job on one dataset."""
     image, glue = (tmp_path_factory.mktemp(name) for name in ("image", "glue"))
-    run_stage("feature-engineering", {"dataset": dataset}, feature_places(image), as_of=AS_OF, execution="one")
-    run_job("fraud_feature_eng", {"dataset": dataset}, feature_places(glue), as_of=AS_OF, execution="one")
+    run_stage("feature-engineering", {"dataset": dataset}, feature_outputs(image), as_of=AS_OF, execution="one")
+    run_job("fraud_feature_eng", {"dataset": dataset}, feature_outputs(glue), as_of=AS_OF, execution="one")
     return image, glue
 
 
 @pytest.mark.parametrize("name", SPLIT)
-def test_features_are_the_images_bit_for_bit_but_for_distances(name: str, both: tuple[Path, Path]):
-    """A model learns from the one and scores the other."""
+def test_features_equal_the_images_except_distances(name: str, both: tuple[Path, Path]):
+    """A model may learn from features of Spark and score features of NumPy."""
     image, glue = (pl.read_parquet(root / name / "*.parquet").sort("transaction_id") for root in both)
     assert image.height > 300
     assert_frame_equal(glue.drop(INEXACT), image.drop(INEXACT), check_exact=True)
@@ -62,14 +62,14 @@ def test_features_are_the_images_bit_for_bit_but_for_distances(name: str, both: 
     assert_frame_equal(glue.select(INEXACT), image.select(INEXACT), rel_tol=2e-7, abs_tol=0)
 
 
-def test_summary_contracts_and_history_are_the_images(both: tuple[Path, Path]):
-    """The history's content too: whichever carrier comes second, its publication is a no-op."""
+def test_summary_contracts_and_history_equal_the_images(both: tuple[Path, Path]):
+    """With equal content, the second platform to publish a history has nothing to do."""
     for file in ("summary/summary.json", "history/manifest.json", *(f"{name}/contract.json" for name in SPLIT)):
         image, glue = (json.loads((root / file).read_text()) for root in both)
         assert image == glue
 
 
-def test_what_is_wrong_with_the_input_is_the_jobs_last_words(tmp_path: Path):
-    """Glue shows how a script ended, and nobody should have to search its log."""
+def test_job_ends_with_the_message_about_its_input(tmp_path: Path):
+    """Glue's console shows how a script ended, so nobody has to search its log."""
     with pytest.raises(SystemExit, match="channel 'dataset': nothing at"):
-        run_job("fraud_feature_eng", {"dataset": tmp_path}, feature_places(tmp_path), as_of=AS_OF)
+        run_job("fraud_feature_eng", {"dataset": tmp_path}, feature_outputs(tmp_path), as_of=AS_OF)

@@ -1,7 +1,7 @@
-"""Reads a job's arguments as AWS Glue's ``awsglue.utils`` does; that package is in Glue's own image alone.
+"""Read a job's arguments as AWS Glue's ``awsglue.utils`` does; only Glue's own image has that package.
 
-As its published source has it: argparse with abbreviations, Glue's own options beside the asked ones, which are all
-required; what nobody asked for is passed over; a hyphen in a name becomes an underscore in the answer.
+It follows the published source: argparse with abbreviations; Glue's own options beside the requested ones, which are
+all required; other arguments are ignored; hyphens in names become underscores in the result.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def getResolvedOptions(args: Sequence[str], options: Sequence[str]) -> dict[str,
     for name in options:
         if name not in folders:
             parser.add_argument(f"--{name}", required=True)
-    found = vars(parser.parse_known_args(args[1:])[0])
-    found["TempDir"] = found["RedshiftTempDir"] = found["TempDir"] or found["RedshiftTempDir"]
-    found.pop("continuation_option")
-    found["job_bookmark_option"] = found["job_bookmark_option"] or "job-bookmark-disable"
-    return found
+    values = vars(parser.parse_known_args(args[1:])[0])
+    values["TempDir"] = values["RedshiftTempDir"] = values["TempDir"] or values["RedshiftTempDir"]
+    values.pop("continuation_option")
+    values["job_bookmark_option"] = values["job_bookmark_option"] or "job-bookmark-disable"
+    return values
