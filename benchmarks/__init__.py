@@ -1,1 +1,1 @@
-"""What the README claims, measured: one file a claim."""
+"""Measurements of what the README claims, one module per claim."""

@@ -1,4 +1,4 @@
-"""A command measured as a whole process, by the operating system's own account."""
+"""Measure a command as a whole process, with the operating system's accounting."""
 
 from __future__ import annotations
 
@@ -13,44 +13,58 @@ from statistics import median
 from typing import NamedTuple
 
 
-class Used(NamedTuple):
-    """What a process used: CPU seconds (user and system), seconds, and its peak memory in MB."""
+class Usage(NamedTuple):
+    """What a process used.
+
+    Attributes:
+        cpu: CPU seconds, user and system.
+        wall: elapsed seconds.
+        peak: peak memory in MB.
+    """
 
     cpu: float
     wall: float
     peak: float
 
 
-def measure(command: Sequence[str]) -> Used:
-    """Run it to its end, and fail with it."""
-    # By a small process in between: a peak counts from the fork on, and this one may be larger than the command.
+def measure(command: Sequence[str]) -> Usage:
+    """Run a command to its end.
+
+    Raises:
+        CalledProcessError: it failed.
+    """
+    # A small process in between starts the command: the peak counts from the fork on, and this process may be larger.
     reading, writing = os.pipe()
-    with os.fdopen(reading) as told:
+    with os.fdopen(reading) as figures:
         process = subprocess.Popen([sys.executable, __file__, str(writing), *command], pass_fds=[writing])
         os.close(writing)
-        text = told.read()
+        text = figures.read()
         if process.wait():
             raise subprocess.CalledProcessError(process.returncode, command)
-    return Used(*json.loads(text))
+    return Usage(*json.loads(text))
 
 
-def interleaved(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Used]:
-    """The medians of some commands that are run in turn, so that a change of the machine's speed meets them all."""
-    used: dict[str, list[Used]] = {name: [] for name in commands}
+def interleaved(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Usage]:
+    """Return the medians of commands that run in turn, so that a change of the computer's speed affects all of them."""
+    usages: dict[str, list[Usage]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
-            used[name].append(measure(command))
-    return {name: Used(*(median(figures) for figures in zip(*times, strict=True))) for name, times in used.items()}
+            usages[name].append(measure(command))
+    return {name: _median(runs) for name, runs in usages.items()}
 
 
-def _between(writing: int, command: Sequence[str]) -> int:
+def _median(runs: Sequence[Usage]) -> Usage:
+    return Usage(*(median(figures) for figures in zip(*runs, strict=True)))
+
+
+def _run_child(writing: int, command: Sequence[str]) -> int:
     started = time.monotonic()
-    ended = subprocess.run(command, check=False)
+    process = subprocess.run(command, check=False)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     wall = time.monotonic() - started
     os.write(writing, json.dumps([usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024]).encode())
-    return ended.returncode
+    return process.returncode
 
 
 if __name__ == "__main__":
-    sys.exit(_between(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(_run_child(int(sys.argv[1]), sys.argv[2:]))

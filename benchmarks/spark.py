@@ -1,14 +1,15 @@
-"""The Spark engine's CPU against Spark SQL written by hand for the same 25 features, on this machine.
+"""Compare the Spark engine's CPU with hand-written Spark SQL for the same 25 features, on this computer.
 
     .venv-spark/bin/python -m benchmarks.spark --dataset FOLDER [--runs 3]
 
-FOLDER is what `data-extraction` writes. Each run is a Spark of its own, whose whole CPU counts, its start too; the
-outputs are asserted to be equal (distances within 2e-7), then medians of interleaved runs are printed as Markdown.
+FOLDER is a dataset of `data-extraction`. Each run has its own Spark session, whose whole CPU time counts, startup
+included. Outputs must be equal (distances within 2e-7). Prints Markdown: medians of interleaved runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -27,7 +28,7 @@ from fraudline.features.spark_engine import compute, counts_of, frauds_of
 DELAY = 7
 DISTANCES = [name for name in NAMES if "distance" in name or "speed" in name]
 
-# As it is written where nobody thinks of 25 features at once: a named window for each length, sliding over the rows.
+# Written in the usual way: one named window per length, sliding over the rows.
 BY_HAND = """
 WITH rows AS (SELECT *, unix_seconds(timestamp) AS second, int(unix_seconds(timestamp) div 86400) AS day FROM dataset),
 merchant_days AS (SELECT merchant, day, count(*) AS n FROM rows GROUP BY merchant, day),
@@ -59,13 +60,13 @@ windows AS (
     max(cents) OVER week AS m7, max(cents) OVER month AS m30,
     max(struct(second AS s, coalesce(latitude, double('NaN')) AS a, coalesce(longitude, double('NaN')) AS o))
       OVER month AS l,
-    count(*) OVER there AS same
+    count(*) OVER same_shop AS same
   FROM rows
   WINDOW hour AS (PARTITION BY customer_id ORDER BY second RANGE BETWEEN 3600 PRECEDING AND 1 PRECEDING),
     one AS (PARTITION BY customer_id ORDER BY second RANGE BETWEEN 86400 PRECEDING AND 1 PRECEDING),
     week AS (PARTITION BY customer_id ORDER BY second RANGE BETWEEN 604800 PRECEDING AND 1 PRECEDING),
     month AS (PARTITION BY customer_id ORDER BY second RANGE BETWEEN 2592000 PRECEDING AND 1 PRECEDING),
-    there AS (PARTITION BY customer_id, merchant ORDER BY second RANGE BETWEEN 2592000 PRECEDING AND 1 PRECEDING)),
+    same_shop AS (PARTITION BY customer_id, merchant ORDER BY second RANGE BETWEEN 2592000 PRECEDING AND 1 PRECEDING)),
 distances AS (
   SELECT *, 12742.0176D * asin(sqrt(pow(sin(radians(latitude - customer_latitude) / 2), 2)
       + cos(radians(customer_latitude)) * cos(radians(latitude))
@@ -99,10 +100,10 @@ LEFT JOIN category_frauds cf ON cf.category = w.merchant_category AND cf.day = w
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", type=Path, required=True, help="folder that data-extraction wrote")
-    parser.add_argument("--runs", type=int, default=3, help="of which the medians are printed [3]")
+    parser.add_argument("--dataset", type=Path, required=True, help="output folder of data-extraction")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs [3]")
     parser.add_argument("--one", choices=("engine", "by hand"), help=argparse.SUPPRESS)
     parser.add_argument("--to", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -115,8 +116,8 @@ def main() -> None:
             for name, measured in runs.items():
                 command = [sys.executable, "-m", "benchmarks.spark", "--dataset", str(options.dataset), "--one", name]
                 command += ["--to", f"{scratch}/{name}"]
-                ended = subprocess.run(command, check=True, capture_output=True, text=True)
-                seconds, cpu = map(float, ended.stdout.split())
+                process = subprocess.run(command, check=True, capture_output=True, text=True)
+                seconds, cpu = map(float, process.stdout.split())
                 measured.append((seconds, cpu))
         _assert_equal(*(pl.read_parquet(f"{scratch}/{name}/*.parquet").sort("transaction_id") for name in runs))
     print("| Spark SQL | seconds | CPU seconds |\n| --- | ---: | ---: |")
@@ -125,8 +126,8 @@ def main() -> None:
         print(f"| {name} | {seconds:.1f} | {cpu:.1f} |")
 
 
-def _run(name: str, dataset: Path, to: Path) -> tuple[float, float]:
-    """Write the features once; the seconds for that and the CPU seconds of all that Spark did."""
+def _run(name: str, dataset: Path, target: Path) -> tuple[float, float]:
+    """Write the features once; return the elapsed seconds, and the CPU seconds of the whole Spark process."""
     spark: Any = session()
     started = time.monotonic()
     rows = spark.read.parquet(str(dataset), recursiveFileLookup=True)
@@ -135,10 +136,11 @@ def _run(name: str, dataset: Path, to: Path) -> tuple[float, float]:
     else:
         rows.createTempView("dataset")
         features = spark.sql(BY_HAND)
-    features.write.parquet(str(to), mode="overwrite")
+    features.write.parquet(str(target), mode="overwrite")
     seconds = time.monotonic() - started
+    # Fields 14 and 15 of /proc/PID/stat, counted after the name in parentheses: user and system time, in ticks.
     status = Path(f"/proc/{spark.sparkContext._gateway.proc.pid}/stat").read_text().rpartition(")")[2].split()
-    return seconds, (int(status[11]) + int(status[12])) / 100
+    return seconds, (int(status[11]) + int(status[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _assert_equal(engine: pl.DataFrame, by_hand: pl.DataFrame) -> None:

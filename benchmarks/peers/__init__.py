@@ -1,1 +1,1 @@
-"""The same 25 features as others would write them: scripts that take DATASET and OUT, equal in output to ours."""
+"""The same features in other libraries, each written in its idiomatic way."""

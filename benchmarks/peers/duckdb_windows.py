@@ -1,4 +1,4 @@
-"""DuckDB: window functions over RANGE frames, joins of entity days."""
+"""DuckDB: compute features of a whole dataset with window functions over RANGE frames."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ CREATE TEMP VIEW source AS
 SELECT *, epoch_us(timestamp) // 1000000 AS second, (epoch_us(timestamp) // 86400000000)::INTEGER AS day
 FROM read_parquet('{dataset}', hive_partitioning = false);
 
--- What each customer did in the windows [t - window, t): a frame that ends one second before.
+-- Each customer's windows [t - window, t): frames that end one second before t.
 CREATE TEMP TABLE customers AS
 SELECT *,
     count(*) OVER hour AS n1h, count(*) OVER day1 AS n24h, count(*) OVER week AS n7d, count(*) OVER month AS n30d,
     sum(cents) OVER week AS s7d, sum(cents) OVER month AS s30d, sum(cents * cents) OVER month AS q30d,
     max(cents) OVER week AS m7d, max(cents) OVER month AS m30d, max(second) OVER month AS previous,
-    count(*) OVER there AS at_merchant
+    count(*) OVER same_shop AS at_merchant
 FROM source
 WINDOW
     hour AS (PARTITION BY customer_id ORDER BY second RANGE BETWEEN 3600 PRECEDING AND 1 PRECEDING),
     day1 AS (PARTITION BY customer_id ORDER BY second RANGE BETWEEN 86400 PRECEDING AND 1 PRECEDING),
     week AS (PARTITION BY customer_id ORDER BY second RANGE BETWEEN 604800 PRECEDING AND 1 PRECEDING),
     month AS (PARTITION BY customer_id ORDER BY second RANGE BETWEEN 2592000 PRECEDING AND 1 PRECEDING),
-    there AS (PARTITION BY customer_id, merchant ORDER BY second RANGE BETWEEN 2592000 PRECEDING AND 1 PRECEDING);
+    same_shop AS (PARTITION BY customer_id, merchant ORDER BY second RANGE BETWEEN 2592000 PRECEDING AND 1 PRECEDING);
 
--- Where the previous transaction was; of same-second peers the north-easternmost, an unknown place last.
-CREATE TEMP TABLE places AS
+-- Coordinates of the previous transaction; of same-second peers the north-easternmost, unknown coordinates last.
+CREATE TEMP TABLE coordinates AS
 SELECT customer_id, second, last(latitude ORDER BY latitude NULLS LAST, longitude NULLS LAST) AS latitude,
     last(longitude ORDER BY latitude NULLS LAST, longitude NULLS LAST) AS longitude
 FROM source WHERE EXISTS (SELECT 1 FROM source WHERE latitude IS NOT NULL) GROUP BY ALL;
 
--- An entity's whole days; a fraud is seen from the day after it is old enough and known.
+-- Transactions per entity and day; a fraud is visible from the day after it is known and older than the delay.
 CREATE TEMP TABLE volumes AS
 SELECT entity, key, day, count(*) AS n FROM (
     SELECT 'merchant' AS entity, merchant AS key, day FROM source
@@ -52,12 +52,12 @@ SELECT entity, key, day, greatest(day + {delay}, known_day) + 1 AS visible, coun
     WHERE is_fraud = 1 AND merchant_category IS NOT NULL
 ) GROUP BY ALL;
 
-CREATE TEMP TABLE wanted AS SELECT entity, key, day FROM volumes;
+CREATE TEMP TABLE entity_days AS SELECT entity, key, day FROM volumes;
 
 CREATE TEMP TABLE seen_frauds AS
 SELECT w.entity, w.key, w.day, sum(f.n) AS f30d, sum(f.n) FILTER (f.day >= w.day - {delay} - 7) AS f7d,
     max(f.day) AS latest, min(f.day) AS earliest
-FROM frauds f JOIN wanted w
+FROM frauds f JOIN entity_days w
     ON w.entity = f.entity AND w.key = f.key AND w.day >= f.visible AND w.day <= f.day + {delay} + 30
 GROUP BY ALL;
 
@@ -102,13 +102,13 @@ COPY (
         ON m.key = c.merchant AND m.day = c.day
     LEFT JOIN (SELECT * FROM days WHERE entity = 'category') g
         ON g.key = c.merchant_category AND g.day = c.day
-    LEFT JOIN places p ON p.customer_id = c.customer_id AND p.second = c.previous
+    LEFT JOIN coordinates p ON p.customer_id = c.customer_id AND p.second = c.previous
 ) TO '{out}' (FORMAT parquet);
 """
 
 
 def main(dataset: str, out: str) -> None:
-    """Write OUT/part.parquet: transaction_id and the features."""
+    """Write ``part.parquet`` below ``out``: transaction_id and the features."""
     Path(out).mkdir(parents=True, exist_ok=True)
     with duckdb.connect() as connection:
         connection.execute(SQL.format(dataset=f"{dataset}/**/*.parquet", out=f"{out}/part.parquet", delay=7))

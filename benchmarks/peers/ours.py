@@ -1,4 +1,4 @@
-"""Ours: all rows of a dataset, part by part on all processors, as feature-engineering does it."""
+"""Fraudline: compute features of a whole dataset, part by part on all cores, as feature-engineering does."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ DELAY = 7
 
 
 def main(dataset: str, out: str) -> None:
-    """Write OUT/part-NNN.parquet: transaction_id and the features."""
+    """Write ``part-NNN.parquet`` below ``out``: transaction_id and the features."""
     with Channels(STAGES["backfill-history"], {"dataset": dataset}, {}) as channels:
         parts = channels.parts("dataset", DATASET)
         known = entity_history(pl.concat(parts))
         last = from_day_number(int(known.counts.get_column("day").max()))  # type: ignore[arg-type]
         entities = known.entity_days(DELAY, known.first_day(), last)
 
-        def engineer(number: int) -> None:
+        def write_part(number: int) -> None:
             rows = parts[number].collect()
             features = compute(rows, pl.DataFrame(schema=EVENTS), entities)
             table = pl.concat([rows.select("transaction_id"), features], how="horizontal")
@@ -35,7 +35,7 @@ def main(dataset: str, out: str) -> None:
 
         Path(out).mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(engineer, range(len(parts))))
+            list(threads.map(write_part, range(len(parts))))
 
 
 if __name__ == "__main__":

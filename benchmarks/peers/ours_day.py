@@ -1,4 +1,4 @@
-"""Ours: one day's features from the history before it, without handing the next one on."""
+"""Fraudline: compute one day's features from the history before it, without writing the next history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DELAY = 7
 
 
 def main(folder: str, day: str, out: str) -> None:
-    """Read transactions/ and history/ below a folder; write OUT/part.parquet."""
+    """Read ``transactions/`` and ``history/`` below ``folder``; write ``part.parquet`` below ``out``."""
     today = date.fromisoformat(day)
     inputs = {"transactions": f"{folder}/transactions", "history": f"{folder}/history/before={day}"}
     with Channels(STAGES["feature-extraction"], inputs, {}) as channels:

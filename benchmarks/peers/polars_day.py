@@ -1,4 +1,4 @@
-"""polars: one day's features, with rolling windows and as-of joins over the raw rows of the 37 days before it."""
+"""polars: compute one day's features with rolling windows and as-of joins over 37 days of raw rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAY_NUMBER = pl.col("timestamp").dt.epoch("d")
 
 
 def main(folder: str, raw: str, day: str, out: str) -> None:
-    """Read transactions/ and labels/ of the day below a folder, and raw/ of those before; write OUT/part.parquet."""
+    """Read the day below ``folder``, and earlier days below ``raw``; write ``part.parquet`` below ``out``."""
     features = compute(
         pl.scan_parquet(Path(folder, "transactions", "*.parquet")),
         pl.scan_parquet(Path(folder, "labels", "*.parquet")),
@@ -27,7 +27,7 @@ def main(folder: str, raw: str, day: str, out: str) -> None:
 
 
 def read_raw(raw: Path, day: date) -> pl.LazyFrame:
-    """The 37 days before a day, with cents, to the second."""
+    """Return the raw rows of the 37 days before a day, with cents."""
     days = [raw / str(day - timedelta(days=number)) / "*.parquet" for number in range(DELAY + 30, 0, -1)]
     rows = pl.concat([pl.scan_parquet(path) for path in days])
     missing = set(OPTIONAL) - set(rows.collect_schema())
@@ -39,17 +39,16 @@ def read_raw(raw: Path, day: date) -> pl.LazyFrame:
 
 
 def compute(transactions: pl.LazyFrame, labels: pl.LazyFrame, raw: pl.LazyFrame, today: int) -> pl.LazyFrame:
-    """The id and the features of the day's transactions."""
-    seen = ["customer_id", "timestamp", "cents", "merchant", "latitude", "longitude"]
+    """Return transaction_id and the features of the day's transactions; ``today`` is a day number."""
+    event_columns = ["customer_id", "timestamp", "cents", "merchant", "latitude", "longitude"]
     second = pl.col("timestamp").dt.truncate("1s")
     day = transactions.with_columns(second)
-    month = raw.filter(DAY_NUMBER.ge(today - 30)).select(*seen).with_columns(second)
+    month = raw.filter(DAY_NUMBER.ge(today - 30)).select(*event_columns).with_columns(second)
     past = month.join(day.select("customer_id"), on="customer_id", how="semi")
-    events = pl.concat(
-        [past.with_columns(pl.lit(None, pl.String).alias("transaction_id")), day.select(*seen, "transaction_id")]
-    )
+    past = past.with_columns(pl.lit(None, pl.String).alias("transaction_id"))
+    events = pl.concat([past, day.select(*event_columns, "transaction_id")])
     events = events.sort("timestamp", "latitude", "longitude", nulls_last=True)
-    rows = windows(events, today).join(day.drop(*seen), on="transaction_id")
+    rows = windows(events, today).join(day.drop(*event_columns), on="transaction_id")
     rows = (
         rows.sort("timestamp")
         .join_asof(
@@ -62,7 +61,7 @@ def compute(transactions: pl.LazyFrame, labels: pl.LazyFrame, raw: pl.LazyFrame,
             check_sortedness=False,
         )
         .join_asof(
-            events.select("customer_id", "merchant", "timestamp", pl.lit(True).alias("been_here")),
+            events.select("customer_id", "merchant", "timestamp", pl.lit(True).alias("known_merchant")),
             on="timestamp",
             by=["customer_id", "merchant"],
             allow_exact_matches=False,
@@ -80,7 +79,7 @@ def compute(transactions: pl.LazyFrame, labels: pl.LazyFrame, raw: pl.LazyFrame,
 
 
 def windows(events: pl.LazyFrame, today: int) -> pl.LazyFrame:
-    """What each of the day's transactions sees of its customer."""
+    """Return the day's transactions with the aggregates of their customers' windows."""
     cents, one = pl.col("cents"), pl.lit(1).alias("one")
     sums = {"sum_30d": ("cents", "30d"), "squares_30d": ("square", "30d"), "sum_7d": ("cents", "7d")}
     counts = {f"count_{window}": ("one", window) for window in ("30d", "7d", "24h", "1h")}
@@ -97,30 +96,30 @@ def windows(events: pl.LazyFrame, today: int) -> pl.LazyFrame:
 
 
 def entities(raw: pl.LazyFrame, labels: pl.LazyFrame, entity: str, today: int) -> pl.LazyFrame:
-    """What the day knows of each merchant or category."""
+    """Return transactions and known frauds of each merchant or category, as of today."""
     mature = pl.col("day") < today - DELAY
     month, days = (pl.col("day") >= today - DELAY - window for window in (30, 7))
     counts = raw.select(entity, DAY_NUMBER.alias("day")).filter(mature & month).group_by(entity)
     frauds = labels.filter(mature & month, pl.col("is_fraud") == 1, pl.col("known_day") < today).group_by(entity)
     volumes = counts.agg(pl.len().alias("volume_30d"), days.sum().alias("volume_7d"))
-    known = frauds.agg(
+    fraud_counts = frauds.agg(
         pl.len().alias("frauds_30d"),
         days.sum().alias("frauds_7d"),
         pl.col("day").max().alias("latest"),
         pl.col("day").min().alias("earliest"),
     )
-    return volumes.join(known, on=entity, how="full", coalesce=True)
+    return volumes.join(fraud_counts, on=entity, how="full", coalesce=True)
 
 
 def features(today: int) -> dict[str, pl.Expr]:
-    """Each feature of a row that has seen all."""
+    """Return the expression of each feature, over rows with all joined columns."""
     cents, count, total = pl.col("cents"), pl.col("count_30d").fill_null(0), pl.col("sum_30d").fill_null(0)
     mean_square = count * pl.col("squares_30d")
     spread = mean_square - total * total
     hour = pl.col("timestamp").dt.hour()
     since = (pl.col("timestamp") - pl.col("previous")).dt.total_seconds()
-    place, home = ("latitude", "longitude"), ("customer_latitude", "customer_longitude")
-    far = distance(*place, *(f"{axis}_previous" for axis in place))
+    coordinates, home = ("latitude", "longitude"), ("customer_latitude", "customer_longitude")
+    from_previous = distance(*coordinates, *(f"{axis}_previous" for axis in coordinates))
     merchant = pl.col("merchant").is_not_null()
     volume, frauds = pl.col("volume_30d").fill_null(0), pl.col("frauds_30d").fill_null(0)
     return {
@@ -135,7 +134,7 @@ def features(today: int) -> dict[str, pl.Expr]:
         "velocity_7d": pl.col("count_7d").fill_null(0),
         "spend_7d": pl.col("sum_7d").fill_null(0) / 100,
         "seconds_since_previous": since,
-        "first_at_merchant": pl.col("been_here").is_null(),
+        "first_at_merchant": pl.col("known_merchant").is_null(),
         "hour_of_day": hour,
         "is_weekend": pl.col("timestamp").dt.weekday() >= 6,
         "is_night": hour < 6,
@@ -150,19 +149,19 @@ def features(today: int) -> dict[str, pl.Expr]:
             pl.col("frauds_30d_category").fill_null(0),
             pl.col("volume_30d_category").fill_null(0),
         ),
-        "distance_from_home": distance(*place, *home),
-        "distance_from_previous": far,
-        "speed_from_previous": far / (since / 3600),
+        "distance_from_home": distance(*coordinates, *home),
+        "distance_from_previous": from_previous,
+        "speed_from_previous": from_previous / (since / 3600),
     }
 
 
 def risk(has_entity: pl.Expr, frauds: pl.Expr, transactions: pl.Expr) -> pl.Expr:
-    """Share of frauds, drawn to one in a hundred by twenty transactions."""
+    """Return the share of frauds, smoothed by a prior of 20 transactions with 1 % fraud."""
     return pl.when(has_entity).then((frauds + 0.01 * 20) / (transactions + 20))
 
 
 def distance(latitude: str, longitude: str, to_latitude: str, to_longitude: str) -> pl.Expr:
-    """Great-circle distance in km (haversine)."""
+    """Return the great-circle distance in km, by the haversine formula."""
     p, q, s, t = (pl.col(name).radians() for name in (latitude, longitude, to_latitude, to_longitude))
     chord = ((s - p) / 2).sin() ** 2 + p.cos() * s.cos() * ((t - q) / 2).sin() ** 2
     return 2 * 6371.0088 * chord.clip(upper_bound=1).sqrt().arcsin()
