@@ -19,13 +19,12 @@ from fraudline.catalog import parsing, settings
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.parsing import argument
 from fraudline.catalog.plan import title
-from fraudline.catalog.workflow import WORKFLOWS, Execution
+from fraudline.catalog.workflow import MODEL_PACKAGES, WORKFLOWS, Execution
 from fraudline.orchestration.images import images
 from fraudline.orchestration.sagemaker import service
 
 gc.disable()  # the SDK's two thousand modules stay in memory; searching them for garbage takes one second of five
 from fraudline.orchestration.sagemaker import definition  # noqa: E402 - it imports the SDK
-from fraudline.orchestration.sagemaker.registry import MODEL_PACKAGES  # noqa: E402
 from fraudline.orchestration.sagemaker.site import ROLE, Site  # noqa: E402
 
 Command = Callable[[argparse.Namespace], bool]

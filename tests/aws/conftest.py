@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from fraudline.orchestration.stack import deploy
+from fraudline.orchestration.stack.cloud import Cloud
 from tests.aws.engine import Engine, engine
 
 DIGEST = "sha256:" + "a" * 64
-DEPLOY = Path(__file__).parents[2] / "glue/deploy.py"
+GLUE = Path(__file__).parents[2] / "glue"
+
+Run = Callable[[list[str]], int]
 
 
 @pytest.fixture(scope="session")
-def deploying() -> ModuleType:
-    """The script, which is no part of the package."""
-    spec = spec_from_file_location("deploy", DEPLOY)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def run() -> Run:
+    """Return what make deploy and make destroy run."""
+    return partial(deploy.main, glue=GLUE)
 
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What make publish and the build of the wheel left, as options of the script."""
+    """Return options with what make publish and the build of the wheel write."""
     folder = tmp_path_factory.mktemp("published")
     images = {
         name: {"image.name": f"1.dkr.ecr/fraudline/{name}:1.2.3", "containerimage.digest": DIGEST}
@@ -47,13 +45,14 @@ def cloud() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def deployed(cloud: Engine, deploying: ModuleType, published: list[str]) -> Callable[..., dict[str, str]]:
-    """Deploys the stack with some settings; its outputs."""
+def deployed(cloud: Engine, run: Run, published: list[str]) -> Callable[..., dict[str, str]]:
+    """Return a function that deploys the stack with some settings and returns its outputs."""
 
-    def deploy(**settings: object) -> dict[str, str]:
-        given = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-        assert deploying.main(["deploy", *given, *published]) == 0
-        outputs: dict[str, str] = deploying.Cloud("fraud", dry_run=False).outputs("fraud-stack")
+    def deploy_stack(**settings: object) -> dict[str, str]:
+        options = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        assert run(["deploy", *options, *published]) == 0
+        outputs = Cloud().outputs("fraud-stack")
+        assert outputs is not None
         return outputs
 
-    return deploy
+    return deploy_stack

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,6 @@ from fraudline.orchestration.stack.parameters import KNOWN, PER_EXECUTION
 from fraudline.runtime.channels import MANIFEST_FILE
 from tests.wiring import aws
 
-REPOSITORY = Path(__file__).parents[2]
 AS_OF = date(2026, 6, 1)
 JOBS = [job for workflow in ("training", "daily") for job in plan(workflow)]
 BUCKETS = {"data": "DataBucket", "root": "ResultsBucket"}
@@ -363,11 +361,6 @@ def test_a_message_names_the_time_of_its_schedule(name: str):
     """A late message then starts the day that it was meant for."""
     schedule = aws.resources("Scheduler::Schedule")[name]
     assert schedule["Target"]["Input"] == '{"scheduled": "<aws.scheduler.scheduled-time>"}'
-
-
-def test_the_rule_watches_the_group_that_pipelines_register_in():
-    (group,) = aws.resources("Events::Rule")["ModelApprovedRule"]["EventPattern"]["detail"]["ModelPackageGroupName"]
-    assert f'MODEL_PACKAGES = "{group}"' in (REPOSITORY / "pipeline.py").read_text()
 
 
 # Storage

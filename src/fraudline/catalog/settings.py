@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,14 @@ def overridden(parameters: Sequence[tuple[str, str]], by: Sequence[tuple[str, st
     """
     replaced = {_identity(*pair) for pair in by}
     return [*(pair for pair in parameters if _identity(*pair) not in replaced), *by]
+
+
+def by_name(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return settings by name, the values of a repeated one joined with commas."""
+    merged: dict[str, str] = {}
+    for name, value in settings:
+        merged[name] = f"{merged[name]},{value}" if name in merged else value
+    return merged
 
 
 def _identity(name: str, text: str) -> tuple[str, str]:

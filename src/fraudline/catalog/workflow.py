@@ -171,6 +171,9 @@ BACKFILL = Workflow(
     ),
 )
 
+# SageMaker pipelines register models in this group, where a person may approve them.
+MODEL_PACKAGES = "fraud-detection"
+
 WORKFLOWS: Mapping[str, Workflow] = {workflow.name: workflow for workflow in (TRAINING, DAILY, DEPLOYMENT, BACKFILL)}
 
 

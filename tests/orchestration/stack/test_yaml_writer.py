@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cfnlint.decode import decode
 
 from fraudline.orchestration.stack import yaml_writer
@@ -17,6 +18,7 @@ LONG = "a sentence that goes on, " * 8 + "and ends"
 
 def read(text: str, folder: Path) -> Any:
     (folder / "template.yaml").write_text(text)
+    yaml.compose(text, Loader=yaml.SafeLoader)  # PyYAML's own scanner is stricter than cfn-lint's
     template, errors = decode(str(folder / "template.yaml"))
     assert not errors
     return json.loads(json.dumps(template))
@@ -43,7 +45,7 @@ def read(text: str, folder: Path) -> Any:
             "ü",
             "  a ",
         ),
-        *("s3:*", "${Name}", "/aws/${Name}", LONG, f"{LONG}: {LONG}", "x" * 200),
+        *("cron(0 2 ? * SUN *)", "s3:*", "${Name}", "/aws/${Name}", LONG, f"{LONG}: {LONG}", "x" * 200),
         *(0, -1, 1.5, True, False, None, [], {}, [[]], [{}], [[1, [2]], 3]),
         [{"a": 1, "b": [{"c": LONG}, LONG]}, [LONG, {"a": LONG}], "a, b"],
         {"a:b": {"aws:SourceAccount": "x"}, "true": "a", "5": 1},

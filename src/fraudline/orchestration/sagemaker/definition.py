@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fraudline.catalog.plan import JobPlan, plan
+from fraudline.catalog.settings import by_name
 from fraudline.catalog.stage import SUMMARY, SUMMARY_FILE, Parameter
 from fraudline.catalog.workflow import CHAMPION, WORKFLOWS, Output
 from fraudline.orchestration.sagemaker import jobs, sdk
@@ -14,7 +15,7 @@ from fraudline.orchestration.sagemaker.offline import offline
 from fraudline.orchestration.sagemaker.parameters import Parameters, joined
 from fraudline.orchestration.sagemaker.registry import RegisterStep, model_package
 from fraudline.orchestration.sagemaker.retries import BUSY, NO_CAPACITY
-from fraudline.orchestration.sagemaker.site import Site, by_name
+from fraudline.orchestration.sagemaker.site import Site
 
 APPROVED, PENDING = "Approved", "PendingManualApproval"
 # Addresses whose content later executions replace, so that the address does not identify the content.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from fraudline.catalog.workflow import MODEL_PACKAGES
 from fraudline.orchestration.sagemaker.parameters import Parameters, joined
 from fraudline.orchestration.sagemaker.retries import BUSY
 from fraudline.orchestration.sagemaker.sdk import ConfigurableRetryStep, ExecutionVariables, Properties, StepTypeEnum
 
-MODEL_PACKAGES = "fraud-detection"
 # What the score image accepts and answers.
 CONTENT_TYPES = ["application/json", "application/jsonlines", "text/csv"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fraudline.catalog.plan import title
-from fraudline.catalog.settings import Settings
+from fraudline.catalog.settings import Settings, by_name
 
 ROLE = "arn:aws:iam::123456789012:role/fraudline"  # stands in a definition that nobody has deployed
 INSTANCE = "ml.m5.xlarge"
@@ -88,11 +88,3 @@ class Site:
             "security_group_ids": list(self.security_groups) or None,
             "enable_network_isolation": (self.network_isolation and not needs_s3) or None,
         }
-
-
-def by_name(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return settings by name, the values of a repeated one joined with commas."""
-    merged: dict[str, str] = {}
-    for name, value in settings:
-        merged[name] = f"{merged[name]},{value}" if name in merged else value
-    return merged

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF
+from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF, MODEL_PACKAGES
 from fraudline.orchestration.stack.intrinsics import Resource, Resources, Value, attribute, ref, sub
 from fraudline.orchestration.stack.policies import OF_THIS_ACCOUNT, role, statement
 
-# SageMaker Pipelines register models here, and a person approves them.
-MODEL_PACKAGES = "fraud-detection"
 # Written last: a history is complete once it exists.
 _MANIFEST = f"{HISTORY_BEFORE_AS_OF.template.partition('/')[0]}/*/manifest.json"
 

@@ -14,7 +14,7 @@ WIDTH = 120
 # A mapping with more entries reads better in lines of its own.
 _ENTRIES = 3
 # A text that YAML would read as it stands; a colon or a hash with a space beside it would end it.
-_PLAIN = re.compile(r"(?!.*(: |:$| #| $))[A-Za-z/$][^\[\]{},\n]*")
+_PLAIN = re.compile(r"(?!.*(: |:$| #| $))[A-Za-z/$][^\[\]{},?\n]*")
 # In lines of its own, a text may also hold the characters that end an entry of an inline mapping.
 _PLAIN_LINE = re.compile(r"(?!.*(: |:$| #| $))[A-Za-z/$].*")
 _OTHER_TYPES = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
