@@ -20,7 +20,7 @@ from fraudline.catalog.stage import Stage
 from fraudline.catalog.workflow import Execution
 from fraudline.orchestration.local import runner
 from fraudline.orchestration.local.commands import SAMPLE
-from fraudline.orchestration.local.launchers import Finished, Processes
+from fraudline.orchestration.local.launchers import Finished, ProcessLauncher
 from fraudline.simulate import simulate
 
 
@@ -55,7 +55,7 @@ def _run(execution: Execution, data: Path, root: Path) -> dict[str, Finished]:
         if finished:
             measured[stage.name] = finished
 
-    runner.run(execution, runner.Places(data, root), Processes(), [], observe)
+    runner.run(execution, runner.Folders(data, root), ProcessLauncher(), [], observe)
     return measured
 
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from fraudline.catalog.stage import Stage
 from fraudline.catalog.workflow import WORKFLOWS, Execution
 from fraudline.orchestration.local import runner
-from fraudline.orchestration.local.launchers import Docker, Finished
+from fraudline.orchestration.local.launchers import DockerLauncher, Finished
 from fraudline.simulate import simulate
 
 START, DAYS = date(2026, 1, 1), 91
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--version", default="dev", help="tag of the images [dev]")
     parser.add_argument("--runs", type=int, default=5, help="number of runs [5]")
     options = parser.parse_args()
-    docker = Docker("", options.version)
+    docker = DockerLauncher("", options.version)
     stages = [step.stage for name in ("training", "daily") for step in WORKFLOWS[name].steps]
     imports: dict[str, list[float]] = {stage.name: [] for stage in stages}
     runs: dict[str, list[float]] = {stage.name: [] for stage in stages}
@@ -60,7 +60,7 @@ def _import(stage: Stage, version: str) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def _run(docker: Docker, data: Path, root: Path) -> dict[str, float]:
+def _run(docker: DockerLauncher, data: Path, root: Path) -> dict[str, float]:
     """Run both workflows; return each stage's CPU seconds."""
     measured = {}
 
@@ -71,7 +71,7 @@ def _run(docker: Docker, data: Path, root: Path) -> dict[str, float]:
     last = START + timedelta(days=DAYS - 1)
     for execution in (Execution("training", last), Execution("daily", last + timedelta(days=1))):
         settings = MINIMAL if execution.workflow == "training" else []
-        runner.run(execution, runner.Places(data, root), docker, settings, observe)
+        runner.run(execution, runner.Folders(data, root), docker, settings, observe)
     return measured
 
 

@@ -25,7 +25,7 @@ from moto.server import ThreadedMotoServer
 
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.workflow import LABELS, RAW
-from fraudline.orchestration.local.runner import Places
+from fraudline.orchestration.local.runner import Folders
 from fraudline.orchestration.sagemaker.service import line_of
 from fraudline.runtime import s3
 from fraudline.runtime.aws import client
@@ -140,7 +140,7 @@ def _addresses(engine: Any) -> tuple[str, str]:
 
 def _upload(root: Path) -> None:
     """Put the root folder into S3 and its registered models into the registry."""
-    Places(root, root).prepare()
+    Folders(root, root).prepare()
     s3.upload(root, f"{ROOT}/", str)
     sagemaker = boto3.client("sagemaker")
     for file in sorted((root / REGISTRY).glob("*/*.json"), key=lambda path: (path.parent, int(path.stem))):

@@ -144,7 +144,7 @@ def _check_origins(channels: Channels, manifest: dict[str, Any], remedy: str) ->
         if older["content"] != origin["content"]:
             raise InputError(
                 f"channel 'history': '{channels.location('history')}' is stale: it extends the history before "
-                f"{origin['before']}, which execution '{older['execution']}' has replaced since; {remedy} with "
+                f"{origin['before']}, which execution '{older['execution']}' has replaced since; {remedy} "
                 "--set replace=true"
             )
         manifest = older

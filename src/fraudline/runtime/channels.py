@@ -248,7 +248,7 @@ class Channels:
             return True
         raise InputError(
             f"channel '{name}': '{location}' was published by execution '{old['execution']}' and execution "
-            f"'{new['execution']}' has other content; find out why, or pass --replace true to overwrite it"
+            f"'{new['execution']}' has other content; find out why, or overwrite it with --replace true"
         )
 
     def _withdraw_summary(self) -> None:

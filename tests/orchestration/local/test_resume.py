@@ -23,7 +23,7 @@ from fraudline.catalog.stage import Stage
 from fraudline.catalog.workflow import DAILY, TRAINING, Execution
 from fraudline.orchestration.local import runner
 from fraudline.orchestration.local.journal import locked
-from fraudline.orchestration.local.launchers import Processes
+from fraudline.orchestration.local.launchers import ProcessLauncher
 from fraudline.simulate import simulate
 from tests.entrypoints import jobs
 
@@ -57,11 +57,11 @@ def run(workflow: str, data: Path, root: Path, *settings: tuple[str, str]) -> li
     ran: list[str] = []
 
     def observe(stage: Stage, finished: Any) -> None:
-        if finished and not finished.before:
+        if finished and not finished.skipped:
             ran.append(stage.name)
 
-    places = runner.Places(data, root)
-    runner.run(execution(workflow), places, Processes(), [*SMALL, *settings], observe)
+    folders = runner.Folders(data, root)
+    runner.run(execution(workflow), folders, ProcessLauncher(), [*SMALL, *settings], observe)
     return ran
 
 

@@ -1,1 +1,1 @@
-"""A whole workflow on this machine, in processes or in Docker."""
+"""Whole workflows on this computer, in processes or in Docker."""

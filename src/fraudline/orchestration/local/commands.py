@@ -1,9 +1,10 @@
-"""The commands of a laptop: run a workflow, show the whole thing, make data up."""
+"""The commands that run on this computer: settings, workflows, the demo and simulated data."""
 
 from __future__ import annotations
 
 import argparse
-import logging
+import sys
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,101 +12,181 @@ from typing import TYPE_CHECKING, Any
 from fraudline.catalog import parsing
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.parsing import argument
+from fraudline.catalog.workflow import WORKFLOWS, Execution
 
 if TYPE_CHECKING:
-    from fraudline.catalog.workflow import Execution
+    from fraudline.catalog.settings import Settings
+    from fraudline.orchestration.local.runner import Folders
+    from fraudline.orchestration.local.suggestions import Invocation
 
-_log = logging.getLogger(__name__)
+# Imports below functions: no image has what these commands need, and `fraudline STAGE` must start fast.
 
 SAMPLE = {"start": date(2026, 1, 1), "days": 150, "customers": 2500, "merchants": 1000, "seed": 7}
+SAMPLE_FOLDER, DEMO_ROOTS = Path("var/sample"), Path("var/runs")
 
 
 def add(subparsers: Any) -> None:
     """Add the commands to the command line."""
-    run = subparsers.add_parser("run", help="Run a workflow on this machine.")
-    run.add_argument("workflow", choices=("training", "daily", "deployment", "backfill"))
+    _add_init(subparsers)
+    _add_run(subparsers)
+    _add_demo(subparsers)
+    _add_simulate(subparsers)
+
+
+def _add_init(subparsers: Any) -> None:
+    init = subparsers.add_parser("init", help="Write a settings file that lists every setting and its default.")
+    init.add_argument("file", type=Path, nargs="?", default=Path("fraudline.toml"), help="[fraudline.toml]")
+    init.add_argument("--force", action="store_true", help="overwrite the file")
+    init.set_defaults(command=_init)
+
+
+def _add_run(subparsers: Any) -> None:
+    run = subparsers.add_parser("run", help="Run a workflow on this computer.")
+    run.add_argument("workflow", choices=tuple(WORKFLOWS))
     run.add_argument(
         "--as-of", type=argument(parsing.day), required=True, help="UTC date; only rows before it are visible"
     )
-    run.add_argument("--until", type=argument(parsing.day), help="go on day by day until as_of is this date [--as-of]")
-    run.add_argument("--data", type=Path, required=True, help="folder with raw/ and labeled/")
-    run.add_argument("--root", type=Path, default=Path("var/fraudline"), help="folder for all that is written")
+    run.add_argument("--until", type=argument(parsing.day), help="run each day up to this one as as_of [--as-of]")
+    run.add_argument("--data", help="folder with raw/ and labeled/ [site.data of the settings file]")
+    run.add_argument("--root", help="folder for all that is written [site.root, or var/fraudline]")
+    _add_options(run)
     run.set_defaults(command=_run)
+
+
+def _add_demo(subparsers: Any) -> None:
     demo = subparsers.add_parser("demo", help="Train on all days of some data but the last, and score the last.")
-    demo.add_argument("--data", type=Path, help="folder with raw/ and labeled/ [made up in var/sample]")
+    demo.add_argument("--data", help=f"folder with raw/ and labeled/ [simulated in {SAMPLE_FOLDER}]")
+    _add_options(demo)
     demo.set_defaults(command=_demo)
-    for parser in (run, demo):
-        parser.add_argument("--in", dest="carrier", choices=("process", "docker"), default="process")
-        parser.add_argument("--registry", default="", help="prefix of the images' names, such as HOST/")
-        parser.add_argument("--version", default="dev", help="tag of the images")
-        parser.add_argument("--anew", action="store_true", help="run finished stages again too")
-        parser.add_argument(
-            "--set",
-            dest="settings",
-            type=argument(parsing.setting),
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help="a setting, for every stage that has it",
-        )
-    simulate = subparsers.add_parser("simulate", help="Make transactions and labels up.")
-    simulate.add_argument("folder", type=Path, help="where raw/ and labeled/ are written")
-    simulate.add_argument("--start", type=argument(parsing.day), default=SAMPLE["start"], help="first day")
+
+
+def _add_options(parser: Any) -> None:
+    parser.add_argument("--settings", dest="file", type=Path, metavar="FILE", help="settings file [./fraudline.toml]")
+    parser.add_argument("--in", dest="launcher", choices=("process", "docker"), default="process")
+    parser.add_argument("--registry", default="", help="prefix of the images' names, such as HOST/")
+    parser.add_argument("--version", default="dev", help="tag of the images [dev]")
+    parser.add_argument("--from-start", action="store_true", help="run finished stages again too")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        type=argument(parsing.setting),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting, for every stage that has it; overrides the settings file",
+    )
+
+
+def _add_simulate(subparsers: Any) -> None:
+    simulate = subparsers.add_parser("simulate", help="Write simulated transactions and fraud labels.")
+    simulate.add_argument("folder", type=Path, help="gets raw/ and labeled/")
+    simulate.add_argument("--start", type=argument(parsing.day), default=SAMPLE["start"], help="first day [2026-01-01]")
     for name in ("days", "customers", "merchants", "seed"):
         simulate.add_argument(f"--{name}", type=int, default=SAMPLE[name], help=f"[{SAMPLE[name]}]")
     simulate.set_defaults(command=_simulate)
 
 
+def _init(options: argparse.Namespace) -> int:
+    from fraudline.catalog.settings import template  # noqa: PLC0415
+
+    if options.file.exists() and not options.force:
+        raise InputError(f"{options.file} exists already; give --force to overwrite it, or another name")
+    options.file.write_text(template())
+    print(f"{options.file}: every setting, each commented out with its default")
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
-    from fraudline.catalog.workflow import Execution  # noqa: PLC0415 - as all here: an image has not what a laptop has
+    from fraudline.catalog.settings import load  # noqa: PLC0415
+    from fraudline.orchestration.local.runner import Folders  # noqa: PLC0415
 
     until = options.until or options.as_of
     days = range((until - options.as_of).days + 1)
     if not days:
         raise InputError(f"--until {until} lies before --as-of {options.as_of}")
-    return _execute([Execution(options.workflow, options.as_of + timedelta(days=day)) for day in days], options)
+    settings = load(options.file)
+    folders = Folders(_folder("data", options.data, settings), _folder("root", options.root, settings))
+    executions = [Execution(options.workflow, options.as_of + timedelta(days=day)) for day in days]
+    return _execute(executions, folders, settings, options)
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from fraudline.catalog.workflow import Execution  # noqa: PLC0415
+    from fraudline.catalog.settings import load  # noqa: PLC0415
+    from fraudline.orchestration.local.runner import Folders  # noqa: PLC0415
 
-    if options.data is None:
-        options.data = Path("var/sample")
-        if not options.data.exists():
-            _simulate(argparse.Namespace(folder=options.data, **SAMPLE))
-    options.root = Path("var/runs") / f"{options.data.resolve().name}-{options.carrier}"
-    last = max((path.name for path in (options.data / "raw").glob("????-??-??")), default=None)
+    settings = load(options.file)
+    if options.data or settings.data:
+        data = _folder("data", options.data, settings)
+    else:
+        data = SAMPLE_FOLDER
+        if not data.exists():
+            _simulate(argparse.Namespace(folder=data, **SAMPLE))
+    last = max((path.name for path in (data / "raw").glob("????-??-??")), default=None)
     if last is None:
-        raise InputError(f"--data {options.data}: expected raw/YYYY-MM-DD/ and labeled/")
+        raise InputError(f"--data {data}: expected raw/YYYY-MM-DD/ and labeled/")
     day = date.fromisoformat(last)
-    return _execute([Execution("training", day), Execution("daily", day + timedelta(days=1))], options)
+    folders = Folders(data, DEMO_ROOTS / f"{data.resolve().name}-{options.launcher}")
+    executions = [Execution("training", day), Execution("daily", day + timedelta(days=1))]
+    return _execute(executions, folders, settings, options)
 
 
-def _execute(executions: list[Execution], options: argparse.Namespace) -> int:
-    from fraudline.orchestration.local import launchers, runner, terminal  # noqa: PLC0415
+def _folder(key: str, option: str | None, settings: Settings) -> Path:
+    """Return the folder that an option names, else the settings file."""
+    location: str = option or getattr(settings, key)
+    if not location:
+        raise InputError(f"--{key} is missing: give it, or set {key} below [site] in fraudline.toml")
+    if "://" in location:
+        source = f"--{key}" if option else f"{settings.path}, [site] {key}"
+        raise InputError(f"{source}: a run on this computer needs a folder, got {location}; give --{key} FOLDER")
+    return Path(location)
 
-    places = runner.Places(options.data, options.root)
-    carrier = launchers.carrier(options.carrier, options.registry, options.version)
+
+def _execute(executions: Sequence[Execution], folders: Folders, settings: Settings, options: argparse.Namespace) -> int:
+    from fraudline.catalog.settings import overridden  # noqa: PLC0415
+    from fraudline.orchestration.local import launchers, runner, suggestions, terminal  # noqa: PLC0415
+
+    workflows = list(dict.fromkeys(execution.workflow for execution in executions))
+    runner.check(workflows, options.settings)
+    stage_settings = overridden(settings.parameters(), options.settings)
+    launcher = launchers.launcher(options.launcher, options.registry, options.version)
     shown = terminal.Terminal()
     for execution in executions:
-        if len({step.workflow for step in executions}) == 1:
-            runner.check(execution.workflow, options.settings)
-        shown.begin(execution, options.carrier)
+        shown.begin(execution, options.launcher)
         try:
-            summaries = runner.run(execution, places, carrier, options.settings, shown.observe, anew=options.anew)
+            summaries = runner.run(
+                execution, folders, launcher, stage_settings, shown.observe, from_start=options.from_start
+            )
         except launchers.StageError as error:
-            _log.error("%s: %s", execution.id, error)
+            shown.stop()
+            message = suggestions.pasteable(str(error), error.stage, execution, _invocation(folders, options))
+            print(f"{execution.id}, {error.stage.name}: {message}", file=sys.stderr)
             return error.code
         finally:
             shown.stop()
-        shown.end(summaries, places, execution)
+        shown.end(summaries, folders, execution)
     return 0
+
+
+def _invocation(folders: Folders, options: argparse.Namespace) -> Invocation:
+    from fraudline.orchestration.local.suggestions import Invocation  # noqa: PLC0415
+
+    words = ["--settings", str(options.file)] if options.file else []
+    if options.launcher != "process":
+        words += ["--in", options.launcher, "--version", options.version]
+        words += ["--registry", options.registry] if options.registry else []
+    return Invocation(folders, options.settings, words)
 
 
 def _simulate(options: argparse.Namespace) -> int:
     from fraudline.simulate import simulate  # noqa: PLC0415
 
-    names = ("start", "days", "customers", "merchants", "seed")
-    made = simulate(options.folder, **{name: getattr(options, name) for name in names})
-    print(f"{made} in {options.folder}")
+    simulation = simulate(
+        options.folder,
+        start=options.start,
+        days=options.days,
+        customers=options.customers,
+        merchants=options.merchants,
+        seed=options.seed,
+    )
+    print(f"{simulation} in {options.folder}")
     return 0

@@ -1,12 +1,13 @@
-"""What lets a run go on after the last finished stage: who finished, from what, and with what.
+"""The journal of an execution: which stages finished, from which inputs, and with which command.
 
-Files count by their size and time of change. What the execution itself has written since is no change of what a
-stage has read: DeployModel moves the champion that EvaluateModel was given.
+It lets a run continue after the last finished stage. Files are compared by size and time of change, because reading
+months of data again would cost more than the stages that are skipped.
 """
 
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,32 +16,37 @@ from pathlib import Path
 from typing import Any
 
 from fraudline.catalog.errors import InputError
-from fraudline.catalog.stage import SUMMARY, Stage
+from fraudline.catalog.stage import Stage
 from fraudline.orchestration.local.launchers import Finished
 
 JOURNAL_FILE, LOCK_FILE = "journal.json", "lock"
 
+# Size in bytes and time of change in nanoseconds, by path.
 Files = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
-class Run:
-    """One stage's run: its command, and the folders of its channels."""
+class StageRun:
+    """One stage of one execution: its command, and the folders of its channels."""
 
     stage: Stage
     command: Sequence[str]
     inputs: Mapping[str, Path]
     outputs: Mapping[str, Path]
 
-    @property
-    def own(self) -> list[Path]:
-        """The outputs that other executions leave alone: the stage's prefix, and what is published."""
-        published = {channel.name for channel in self.stage.writes if channel.published}
-        return [path for name, path in self.outputs.items() if name in published or name == SUMMARY]
-
 
 @dataclass
 class _Entry:
+    """One stage in the journal.
+
+    Attributes:
+        command: the launcher's version of the stage, and the arguments.
+        writes: the folders of its outputs.
+        read: the files of each input when it started.
+        written: the files of each output when it had finished.
+        measured: the fields of Finished, None until it has finished.
+    """
+
     command: list[str]
     writes: list[str]
     read: dict[str, Files]
@@ -56,39 +62,50 @@ class Journal:
         entries = json.loads(self._path.read_text()) if self._path.is_file() else {}
         self._entries = {name: _Entry(**entry) for name, entry in entries.items()}
 
-    def finished(self, run: Run) -> Finished | None:
-        """What the stage measured, if it finished with this very command, from what is there, and that is left."""
+    def finished(self, run: StageRun) -> Finished | None:
+        """Return what a stage measured if its command, inputs and outputs are unchanged since, else None."""
         entry = self._entries.get(run.stage.name)
         if entry is None or entry.measured is None or entry.command != list(run.command):
             return None
-        if self._foreign(entry.read) != self._foreign(_stamps(run.inputs.values())) or entry.written != _stamps(
-            run.own
-        ):
+        if self._foreign(entry.read) != self._foreign(_files_of(run.inputs.values())):
             return None
-        return Finished(**entry.measured, before=True)
+        if entry.written != _files_of(self._lasting(run)):
+            return None
+        return Finished(**entry.measured, skipped=True)
 
-    def begin(self, run: Run) -> None:
-        """Note that a stage starts, and from what; whatever followed it is void."""
+    def begin(self, run: StageRun) -> None:
+        """Record that a stage starts, and from which files; forget the stages after it, which will run again."""
         names = list(self._entries)
         if run.stage.name in names:
             self._entries = {name: self._entries[name] for name in names[: names.index(run.stage.name)]}
         writes = [str(path) for path in run.outputs.values()]
-        self._entries[run.stage.name] = _Entry(list(run.command), writes, _stamps(run.inputs.values()))
+        self._entries[run.stage.name] = _Entry(list(run.command), writes, _files_of(run.inputs.values()))
         self._save()
 
-    def end(self, run: Run, finished: Finished) -> None:
-        """Note that it finished, and what it left."""
+    def end(self, run: StageRun, finished: Finished) -> None:
+        """Record that a stage has finished, and which files it left."""
         entry = self._entries[run.stage.name]
-        entry.written = _stamps(run.own)
-        entry.measured = {key: value for key, value in asdict(finished).items() if key != "before"}
+        entry.written = _files_of(self._lasting(run))
+        entry.measured = {name: value for name, value in asdict(finished).items() if name != "skipped"}
         self._save()
+
+    def _lasting(self, run: StageRun) -> list[Path]:
+        """Return the outputs that must stay as the stage left them.
+
+        That is all of them but one that an earlier stage of the execution has read. So a deployment counts as finished
+        only while the champion is the one that it deployed. A training has judged the champion before it replaced it:
+        it stays finished when another execution moves the champion later.
+        """
+        earlier = itertools.takewhile(lambda name: name != run.stage.name, self._entries)
+        judged = {folder for name in earlier for folder in self._entries[name].read}
+        return [path for path in run.outputs.values() if str(path) not in judged]
 
     def _foreign(self, read: dict[str, Files]) -> dict[str, Files]:
-        """Without what stages that have begun write: that is judged where it is written."""
-        ours = {Path(path) for entry in self._entries.values() for path in entry.writes}
+        """Return files without those that stages of this execution write, which are compared as outputs."""
+        written = {Path(path) for entry in self._entries.values() for path in entry.writes}
         return {
-            place: {path: stamp for path, stamp in files.items() if ours.isdisjoint(Path(path).parents)}
-            for place, files in read.items()
+            folder: {path: stamp for path, stamp in files.items() if written.isdisjoint(Path(path).parents)}
+            for folder, files in read.items()
         }
 
     def _save(self) -> None:
@@ -99,20 +116,23 @@ class Journal:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[int]:
-    """Keep others from running the same execution; yields the open file whose copies hold the lock too."""
+    """Keep others from running the same execution.
+
+    Yields:
+        The descriptor of the lock file. A process that inherits it holds the lock too.
+    """
     with (folder / LOCK_FILE).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"execution '{folder.name}' is being run already, or a stage of a run that was killed still is; "
+                f"execution '{folder.name}' is running already, or a stage of a killed run still is; "
                 "wait until it has ended, or stop it"
             ) from None
         yield file.fileno()
 
 
-def _stamps(folders: Iterable[Path]) -> dict[str, Files]:
-    """Every file below some folders with its size in bytes and its time of change in nanoseconds."""
+def _files_of(folders: Iterable[Path]) -> dict[str, Files]:
     return {str(folder): _files(folder) for folder in folders}
 
 
