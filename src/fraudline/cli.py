@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import signal
 import sys
@@ -20,8 +19,6 @@ from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.entrypoints import aws_lambda, log, realtime
 from fraudline.entrypoints.run import Parser, run
 from fraudline.orchestration.local import commands
-
-_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +37,7 @@ def _main(arguments: Sequence[str]) -> int:
         options = _parser().parse_args(arguments)
         return int(options.command(options))
     except InputError as error:
-        _log.error("%s", error)  # a user's error has no stack to show
+        print(error, file=sys.stderr)  # a person reads it: a sentence, not a log entry
         return ExitCode.INVALID_INPUT
 
 

@@ -78,7 +78,7 @@ class Journal:
         names = list(self._entries)
         if run.stage.name in names:
             self._entries = {name: self._entries[name] for name in names[: names.index(run.stage.name)]}
-        writes = [str(path) for path in run.outputs.values()]
+        writes = [_key(path) for path in run.outputs.values()]
         self._entries[run.stage.name] = _Entry(list(run.command), writes, _files_of(run.inputs.values()))
         self._save()
 
@@ -98,7 +98,7 @@ class Journal:
         """
         earlier = itertools.takewhile(lambda name: name != run.stage.name, self._entries)
         judged = {folder for name in earlier for folder in self._entries[name].read}
-        return [path for path in run.outputs.values() if str(path) not in judged]
+        return [path for path in run.outputs.values() if _key(path) not in judged]
 
     def _foreign(self, read: dict[str, Files]) -> dict[str, Files]:
         """Return files without those that stages of this execution write, which are compared as outputs."""
@@ -132,8 +132,13 @@ def locked(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
+def _key(folder: Path) -> str:
+    # A run from another working directory is of the same files.
+    return str(folder.absolute())
+
+
 def _files_of(folders: Iterable[Path]) -> dict[str, Files]:
-    return {str(folder): _files(folder) for folder in folders}
+    return {_key(folder): _files(folder.absolute()) for folder in folders}
 
 
 def _files(folder: Path) -> Files:

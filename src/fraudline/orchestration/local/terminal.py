@@ -90,8 +90,11 @@ class Terminal:
         scoring, threshold = summaries["fraud-scoring"], summaries["filter-high-risk"]["threshold"]
         alerts_file = _summary_file(execution, folders, "alert-and-store").parent / "results" / "alerts.jsonl"
         alerts = [json.loads(line) for line in alerts_file.read_text().splitlines()]
-        title = f"{len(alerts):,} alerts on {execution.day}: transactions with a score above the threshold {threshold}"
-        self._console.print(_alerts_table(alerts, title))
+        self._line(
+            f"{len(alerts):,} alerts on {execution.day}: transactions with a score above the threshold {threshold}"
+        )
+        if alerts:
+            self._console.print(_alerts_table(alerts))
         if len(alerts) > ALERTS_SHOWN:
             self._line(f"and {len(alerts) - ALERTS_SHOWN:,} more")
         self._line(f"scored with {scoring['model_version']}; all scores by risk level: {_risk_levels(scoring)}")
@@ -117,8 +120,8 @@ def _risk_levels(scoring: Mapping[str, Any]) -> str:
     return f"{high} HIGH (above {BOUNDS[HIGH]}), {medium} MEDIUM (above {BOUNDS[MEDIUM]}), {low} LOW"
 
 
-def _alerts_table(alerts: list[dict[str, Any]], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+def _alerts_table(alerts: list[dict[str, Any]]) -> Table:
+    table = Table()
     for column in ("transaction", "merchant", "amount", "score", "priority", "reasons"):
         table.add_column(column, justify="right" if column in ("amount", "score") else "left")
     for alert in alerts[:ALERTS_SHOWN]:
