@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from fraudline import __version__
+from fraudline.catalog.environment import LOG
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.stage import Stage
@@ -19,6 +21,8 @@ from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.entrypoints import aws_lambda, log, realtime
 from fraudline.entrypoints.run import Parser, run
 from fraudline.orchestration.local import commands
+
+_log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +41,10 @@ def _main(arguments: Sequence[str]) -> int:
         options = _parser().parse_args(arguments)
         return int(options.command(options))
     except InputError as error:
-        print(error, file=sys.stderr)  # a person reads it: a sentence, not a log entry
+        if LOG.value() == "json":
+            _log.error("%s", error)
+        else:
+            print(error, file=sys.stderr)  # a sentence for a person, not a log entry
         return ExitCode.INVALID_INPUT
 
 
