@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fraudline.catalog.stages import IMAGES
 
@@ -41,3 +42,12 @@ def test_the_oldest_python_that_is_supported_is_tested():
     tested = re.search(r"python: \[(.*)\]", (REPOSITORY / ".github/workflows/test.yml").read_text())
     assert tested is not None
     assert oldest.removeprefix(">=") == re.findall(r"[\d.]+", tested[1])[0]
+
+
+def test_pre_commit_hooks_are_local_and_installed():
+    """A hook from elsewhere would download code that nothing pins by its hash."""
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repository["repo"] for repository in hooks] == ["local"]
+    programs = [hook["entry"].split()[0] for hook in hooks[0]["hooks"]]
+    assert programs
+    assert all(program.startswith(".venv/bin/") for program in programs)
