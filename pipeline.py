@@ -80,7 +80,7 @@ def _status(options: argparse.Namespace) -> bool:
     if options.execution:
         return service.watch(options.execution, print) if options.wait else service.show(options.execution, print)
     for summary in service.executions(WORKFLOWS[options.workflow].pipeline):
-        print(service.line_of_execution(summary))
+        print(service.execution_line(summary))
     return True
 
 

@@ -1,4 +1,4 @@
-"""Options and fixtures that every room's tests share."""
+"""Options and fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
-from fraudline.runtime import aws as aws_clients
+from fraudline.runtime.aws import client
 
 settings.register_profile("default", deadline=None, derandomize=True, database=None)
 settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
-    parser.addoption("--engines", default="local", help="engines that the feature laws are put to, with commas")
+    parser.addoption("--update-golden", action="store_true", help="write the golden files again")
+    parser.addoption("--engines", default="local", help="engines that the laws of the features run on, with commas")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if find_spec("pyspark"):
-        # What failed is told as it is: a job of Spark for every attempt at a smaller one takes minutes.
+        # Failures are not shrunk: a Spark job for every attempt at a smaller example takes minutes.
         settings.register_profile("spark", phases=(Phase.explicit, Phase.generate))
         settings.load_profile("spark")
-        # It leaves its sockets to the garbage collector.
+        # Spark leaves its sockets to the garbage collector.
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
@@ -38,20 +38,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
-    """A small Spark, in the environment that has one: make spark-setup."""
+    """A local Spark session, in the environment of make spark-setup."""
     from fraudline.entrypoints.glue import session  # noqa: PLC0415
 
-    # Many short jobs: what a Java compiles well it would not use for long.
+    # For many short jobs, thorough compilation costs more than it saves.
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-    started = session()
-    started.conf.set("spark.sql.shuffle.partitions", "2")
-    yield started
-    started.stop()
+    spark = session()
+    spark.conf.set("spark.sql.shuffle.partitions", "2")
+    yield spark
+    spark.stop()
 
 
 @pytest.fixture
 def real_data() -> Path:
-    """Some real data, by make verify DATA=folder."""
+    """The folder of make verify DATA=folder."""
     data = Path(os.environ.get("FRAUDLINE_DATA", ""))
     if not (data / "raw").is_dir():
         pytest.fail("name a folder with raw/ and labeled/: make verify DATA=folder")
@@ -60,7 +60,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def aws_server() -> Iterator[str]:
-    """An AWS API server, over HTTP."""
+    """The URL of an AWS API server on this computer."""
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - not in the environment of Spark
 
     moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
@@ -72,8 +72,9 @@ def aws_server() -> Iterator[str]:
 
 @pytest.fixture
 def aws(aws_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks AWS in this test asks that server."""
-    given = {"ENDPOINT_URL": aws_server, "DEFAULT_REGION": "us-east-1", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "x"}
-    for name, value in given.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    aws_clients.client.cache_clear()
+    """Direct every AWS client of the test to that server."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws_server)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    client.cache_clear()

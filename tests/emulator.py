@@ -1,4 +1,4 @@
-"""AWS's own emulator of Lambda around the images: a function as the service would start it."""
+"""Lambda functions of the images, as the service starts them, in AWS's own emulator."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ def free_port() -> int:
 
 @contextmanager
 def function(image: str, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
-    """A function of an image as Lambda starts it: read-only but for /tmp; the address that invokes it.
+    """Start a function of an image, on a file system that is read-only but for /tmp, and yield its URL.
 
-    It answers one event at a time: a second one beside it makes the emulator crash.
+    It answers one event at a time: a concurrent one makes the emulator crash.
     """
     if not EMULATOR.is_file():
         pytest.fail("AWS's Lambda emulator is missing: make .venv/bin/aws-lambda-rie")
     port, inner = free_port(), free_port()
-    given = [f"--env={name}={value}" for name, value in environment.items()]
-    run = ["docker", "run", "-d", "--network", "host", "--read-only", "--tmpfs", "/tmp", *given]
+    run = ["docker", "run", "-d", "--network", "host", "--read-only", "--tmpfs", "/tmp"]
+    run += [f"--env={name}={value}" for name, value in environment.items()]
     run += ["-v", f"{EMULATOR}:/rie:ro", "--entrypoint", "/rie", image]
-    emulated = ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
-    emulated += ["--runtime-api-address", f"127.0.0.1:{inner}"]
-    started = subprocess.run([*run, *emulated, "fraudline", *command], check=False, capture_output=True, text=True)
-    assert started.returncode == 0, f"{image} does not start ({started.stderr.strip()}); make images"
+    run += ["--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
+    run += ["--runtime-api-address", f"127.0.0.1:{inner}"]
+    container = subprocess.run([*run, "fraudline", *command], check=False, capture_output=True, text=True)
+    assert container.returncode == 0, f"{image} does not start ({container.stderr.strip()}); make images"
     try:
         yield f"http://127.0.0.1:{port}/{PATH}"
     finally:
-        subprocess.run(["docker", "rm", "-f", started.stdout.strip()], check=True, capture_output=True)
+        subprocess.run(["docker", "rm", "-f", container.stdout.strip()], check=True, capture_output=True)
 
 
-def invoke(address: str, event: Any, timeout: float = 120) -> Any:
-    """What a function answers, or the object by which it tells an error."""
+def invoke(url: str, event: Any, timeout: float = 120) -> Any:
+    """Return a function's answer, or the object by which Lambda reports its error."""
     for _ in range(100):
         try:
-            with urllib.request.urlopen(address, json.dumps(event).encode(), timeout=timeout) as answer:
+            with urllib.request.urlopen(url, json.dumps(event).encode(), timeout=timeout) as answer:
                 return json.load(answer)
         except ConnectionError:
-            time.sleep(0.1)  # it is not up yet
+            time.sleep(0.1)  # not up yet
         except urllib.error.URLError as error:
             if not isinstance(error.reason, ConnectionError):
                 raise
             time.sleep(0.1)
-    raise AssertionError("the emulator did not come up")
+    raise AssertionError("the emulator did not start")

@@ -1,4 +1,4 @@
-"""Runs stages inside the test's own process, as a host does."""
+"""Run stages and workflows inside the test's own process."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fraudline.runtime.channels import Channels
 
 
 def run_stage(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], **texts: Any) -> dict[str, Any]:
+    """Run a stage over locations and parameters, and return its summary."""
     stage = STAGES[name]
     values = parameters.parse(stage, {key: str(value) for key, value in texts.items()})
-    places = {key: str(place) for key, place in inputs.items()}, {key: str(place) for key, place in outputs.items()}
-    for place in places[1].values():
-        if not s3.is_uri(place):
-            Path(place).mkdir(parents=True, exist_ok=True)
-    with Channels(stage, *places) as channels:
+    for location in outputs.values():
+        if not s3.is_uri(str(location)):
+            Path(location).mkdir(parents=True, exist_ok=True)
+    with Channels(stage, _as_text(inputs), _as_text(outputs)) as channels:
         summary = call(stage, channels, values)
         channels.commit(summary, replace=values.get("replace", False))
     assert set(summary.get(WATCHED, {})) == {metric.name for metric in stage.metrics}  # an alarm waits for each
@@ -32,10 +32,14 @@ def run_stage(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any], 
     return summary
 
 
+def _as_text(locations: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(location) for name, location in locations.items()}
+
+
 def run_workflow(
     workflow: str, as_of: date, data: Path, root: Path, until: str | None = None, **texts: Any
 ) -> dict[str, Any]:
-    """The summaries of a workflow's stages, up to and with ``until``."""
+    """Run a workflow's stages, up to and with ``until``, and return their summaries."""
     summaries: dict[str, Any] = {}
 
     def path(location: Location) -> Path:
@@ -43,13 +47,13 @@ def run_workflow(
 
     for job in plan(workflow):
         stage = job.stage
-        known = {parameter.name for parameter in stage.parameters}
-        given = {parameter.name: resolve(value, as_of) for parameter, value in job.values.items()} | texts
+        values = {parameter.name: resolve(value, as_of) for parameter, value in job.values.items()} | texts
+        names = {parameter.name for parameter in stage.parameters}
         summaries[stage.name] = run_stage(
             stage.name,
             {name: path(location) for name, location in job.inputs.items()},
             {name: path(location) for name, location in job.outputs.items()},
-            **{name: value for name, value in given.items() if name in known},
+            **{name: value for name, value in values.items() if name in names},
         )
         if stage.name == until:
             break

@@ -26,7 +26,7 @@ from moto.server import ThreadedMotoServer
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.workflow import LABELS, RAW
 from fraudline.orchestration.local.runner import Folders
-from fraudline.orchestration.sagemaker.service import line_of
+from fraudline.orchestration.sagemaker.service import step_line
 from fraudline.runtime import s3
 from fraudline.runtime.aws import client
 from tools.sagemaker_local import mode
@@ -110,7 +110,7 @@ def execute(pipeline: Any, parameters: dict[str, str], scratch: Path) -> bool:
     output = sys.stdout
 
     def report(step: Mapping[str, Any]) -> None:
-        print(line_of(step), file=output, flush=True)
+        print(step_line(step), file=output, flush=True)
 
     with redirect_stdout(sys.stderr):  # where the SDK writes what the containers log
         execution = session(scratch).run(pipeline, parameters, report).describe()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -125,6 +127,27 @@ def explain(error: Exception) -> InputError | TemporaryError | None:
         operation = getattr(error, "operation_name", "the request")
         return kind(f"AWS answered {operation} with {answered}; {known.action}")
     return kind(f"AWS did not answer ({type(error).__name__}); {known.action}")
+
+
+@contextmanager
+def explained(action: str) -> Iterator[None]:
+    """Turn AWS errors of a person's command into sentences with what to do.
+
+    Args:
+        action: what the command was doing, such as "start fraud-model-training".
+
+    Raises:
+        InputError: AWS refused, or could not be reached.
+    """
+    try:
+        yield
+    except Exception as error:
+        known, answered = remedy(error), code(error)
+        if known is None and not answered:
+            raise
+        problem = f"AWS answered {answered}: {message(error)}" if answered else str(error)
+        todo = known.action if known else "look the code up in the service's API reference"
+        raise InputError(f"{action}: {problem.rstrip('.')}; {todo}") from error
 
 
 def _response(error: Exception) -> dict[str, Any]:
