@@ -1,8 +1,10 @@
-"""Write docs/settings.md: every key of the settings file, from its table."""
+"""Write docs/settings.md: every key of the settings file and every environment variable, from their tables."""
 
 from __future__ import annotations
 
+from fraudline.catalog import environment
 from fraudline.catalog.settings_table import DECIDED_ELSEWHERE, SECTIONS, SETTINGS, Setting, text_of
+from fraudline.catalog.stage import REQUIRED
 from tools.markdown import table
 
 
@@ -24,7 +26,8 @@ never reads the file: it receives parameters. Folders and files are relative to 
 {sections}
 ## Not in this file
 
-{elsewhere}"""
+{elsewhere}
+{_environment()}"""
 
 
 def _section(section: str) -> str:
@@ -41,3 +44,22 @@ def _row(setting: Setting) -> tuple[str, ...]:
         setting.description,
         ", ".join(setting.tools),
     )
+
+
+def _environment() -> str:
+    groups = {
+        "Every command and image": environment.COMMON,
+        "Set by SageMaker": environment.SAGEMAKER,
+        "Functions that score single transactions": environment.REAL_TIME,
+    }
+    parts = ["## Environment variables\n\nFrom `src/fraudline/catalog/environment.py`.\n"]
+    for heading, variables in groups.items():
+        rows = [(f"`{it.name}`", _default(it), it.description) for it in variables]
+        parts.append(f"### {heading}\n\n{table(('variable', 'default', 'description'), rows)}")
+    return "\n".join(parts)
+
+
+def _default(variable: environment.Variable) -> str:
+    if variable.default is REQUIRED:
+        return "**required**"
+    return f"`{variable.default_text}`" if variable.default_text else ""

@@ -14,6 +14,8 @@ from fraudline.catalog import plan
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.settings import Settings, load, overridden, template
 from fraudline.catalog.settings_table import DECIDED_ELSEWHERE, SETTINGS, Setting
+from fraudline.catalog.stages import IMAGES
+from fraudline.orchestration.stack.parameters import parameters
 
 # A value of a wrong type for each kind.
 WRONG = {
@@ -81,6 +83,14 @@ def test_every_stage_setting_has_a_key_or_a_reason():
     assert stage_settings <= keys | set(DECIDED_ELSEWHERE)
     assert set(DECIDED_ELSEWHERE) <= stage_settings
     assert not keys & set(DECIDED_ELSEWHERE)
+
+
+def test_every_stack_parameter_of_a_user_has_a_key():
+    """The deployment itself fills in the others."""
+    keys = {setting.cloudformation for setting in SETTINGS.values()} - {""}
+    filled_in = {"ArtifactsBucket", "ArtifactsPrefix", "Wheel", "GlueModules"}
+    filled_in |= {f"{image.title()}Image" for image in IMAGES}
+    assert set(parameters()) == keys | filled_in
 
 
 def test_stage_settings_are_read_as_set_takes_them(file: Path):
