@@ -46,7 +46,7 @@ def upsert(name: str, definition: str, role: str, tags: Mapping[str, str], *, dr
         verb = "update" if deployed else "create"
         if dry_run:
             return "\n".join([f"{name}: would be {verb}d", *difference])
-        request = {"PipelineName": name, "PipelineDefinition": definition, "RoleArn": role}
+        request: dict[str, Any] = {"PipelineName": name, "PipelineDefinition": definition, "RoleArn": role}
         if deployed:
             sagemaker.update_pipeline(**request)
             return "\n".join([f"{name}: updated", *difference])

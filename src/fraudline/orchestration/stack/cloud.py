@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, WaiterError
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.stage import NO_CHAMPION, POINTER_FILE
 from fraudline.catalog.workflow import CHAMPION
-from fraudline.runtime import aws
+from fraudline.runtime import aws, aws_errors
 
 CHANGE_SET = "make-deploy"
 
@@ -172,7 +172,7 @@ class Cloud:
         try:
             self._s3.put_object(Bucket=bucket, Key=key, Body=NO_CHAMPION.encode(), IfNoneMatch="*")
         except ClientError as error:
-            if aws.code(error) != "PreconditionFailed":
+            if aws_errors.code(error) != "PreconditionFailed":
                 raise
 
 
