@@ -125,9 +125,9 @@ def _read(data: Path) -> pl.DataFrame:
 
 def _features(dataset: pl.DataFrame) -> Floats32:
     """Return the features, each row's as of its own day; of shape (rows, features), NaN where null."""
-    known = entity_history(dataset.lazy())
+    history = entity_history(dataset.lazy())
     last = dataset.get_column("timestamp").max().date()  # type: ignore[union-attr]
-    computed = compute(dataset, pl.DataFrame(schema=EVENTS), known.entity_days(DELAY, known.first_day(), last))
+    computed = compute(dataset, pl.DataFrame(schema=EVENTS), history.entity_days(DELAY, history.first_day(), last))
     return np.column_stack([computed.get_column(name).to_numpy().astype(np.float32) for name in d.NAMES])
 
 

@@ -23,9 +23,9 @@ def main(dataset: str, out: str) -> None:
     """Write ``part-NNN.parquet`` below ``out``: transaction_id and the features."""
     with Channels(STAGES["backfill-history"], {"dataset": dataset}, {}) as channels:
         parts = channels.parts("dataset", DATASET)
-        known = entity_history(pl.concat(parts))
-        last = from_day_number(int(known.counts.get_column("day").max()))  # type: ignore[arg-type]
-        entities = known.entity_days(DELAY, known.first_day(), last)
+        history = entity_history(pl.concat(parts))
+        last = from_day_number(int(history.counts.get_column("day").max()))  # type: ignore[arg-type]
+        entities = history.entity_days(DELAY, history.first_day(), last)
 
         def write_part(number: int) -> None:
             rows = parts[number].collect()

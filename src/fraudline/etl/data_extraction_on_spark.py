@@ -99,6 +99,7 @@ def _collapse_copies(rows: DataFrame) -> DataFrame:
     # Of copies in several days' folders, keep the one in its own day.
     best = "CAST(timestamp AS DATE) = partition DESC, partition, amount"
     number = f"row_number() OVER (PARTITION BY {', '.join(TRANSACTIONS)} ORDER BY {best}) AS copy"
+    # This shuffle also serves the comparison of ids below and the join with labels.
     numbered = rows.where("transaction_id IS NOT NULL").repartition("transaction_id").selectExpr("*", number)
     contradicting = "count(1) OVER (PARTITION BY transaction_id) > 1 AS contradicting"
     distinct = numbered.where("copy = 1").drop("copy").selectExpr("*", contradicting)
@@ -117,6 +118,7 @@ def _with_reasons(rows: DataFrame, rules: Sequence[Rule]) -> DataFrame:
 def _write_rejected(channels: Channels, validated: dict[str, DataFrame]) -> None:
     """Write the broken rows of each channel (schema REJECTED)."""
     types = TYPES | {pl.Date(): "date", pl.List(pl.String): "array<string>"}
+    # The first write removes what an earlier run left; the second adds to it.
     for mode, (channel, rows) in zip(("overwrite", "append"), validated.items(), strict=True):
         columns = (
             f"CAST({column if column in rows.columns else 'NULL'} AS {types[dtype]}) AS {column}"

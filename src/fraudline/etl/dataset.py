@@ -39,6 +39,7 @@ def sink_folders(dataset: pl.LazyFrame, folders: pl.DataFrame, root: Path, part:
     def path(file: Any) -> str:
         return f"{_KEY}={file.partition_keys.item():03d}/part-{part}-{file.index_in_partition}.parquet"
 
+    # Rows keep their order, so that a rerun writes the same bytes.
     rows = dataset.join(folders.lazy(), on="customer_id", how="left", maintain_order="left")
     target = pl.PartitionBy(root, key=_KEY, include_key=False, file_path_provider=path)
     return rows.sink_parquet(target, compression="zstd", mkdir=True, lazy=True)

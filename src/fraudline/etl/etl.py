@@ -46,6 +46,7 @@ def run(
             ],
             engine="streaming",
         )
+    # Earlier days' rejected rows were reported by those days' own runs.
     sink_rejected(channels, broken.lazy(), "raw").collect()
     rejected = count_rejected(channels, "raw", transactions.height + broken.height, max_rejected)
     if not transactions.height:

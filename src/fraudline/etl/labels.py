@@ -68,6 +68,7 @@ def latest_labels(labels: pl.LazyFrame, repeated: pl.Expr, as_of: date) -> pl.La
     valid = labels.filter(~is_broken(LABEL_RULES), visible).select(
         "transaction_id", pl.col("is_fraud").cast(pl.Int8), "labeled_at"
     )
+    # Labels without a time come first, so that a later one with a time replaces them.
     candidates = valid.filter(repeated).collect(engine="streaming").sort("labeled_at", "is_fraud", nulls_last=False)
     latest = candidates.unique("transaction_id", keep="last", maintain_order=True)
     return pl.concat([valid.filter(~repeated), latest.lazy()])

@@ -15,6 +15,7 @@ from fraudline.runtime.channels import Channels
 def sink_rejected(channels: Channels, rows: pl.LazyFrame, channel: str, part: int = 0) -> pl.LazyFrame:
     """Return a lazy write of broken rows into ``rejected`` (schema REJECTED); collect it to run it."""
     names = rows.collect_schema()
+    # Transactions and labels share a schema, so that one table holds both; columns of the other channel are null.
     columns = {name: pl.col(name) if name in names else pl.lit(None) for name in REJECTED}
     columns["channel"] = pl.lit(channel)
     table = rows.select(column.cast(REJECTED[name]).alias(name) for name, column in columns.items())

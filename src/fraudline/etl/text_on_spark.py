@@ -42,6 +42,7 @@ def read(
     """
     if not files:
         return []
+    # One task per file, because an executor reads a whole file; the number names its Parquet.
     numbered = spark.sparkContext.parallelize(list(enumerate(files)), len(files))
     faults = numbered.map(partial(_convert, read_files=read_files, shared=shared)).collect()
     for fault in filter(None, faults):

@@ -11,6 +11,7 @@ _INTEGERS = pl.datatypes.group.INTEGER_DTYPES
 NUMBERS = (pl.Float64, pl.Float32, pl.Decimal, *_INTEGERS)
 IDENTIFIERS = (pl.String, pl.Categorical, pl.Enum, *_INTEGERS)
 
+# One format needs every text to have a zone, so Z is added where none is written.
 _ISO = "%Y-%m-%dT%H:%M:%S%.f%#z"
 _ZONE = r"([Zz]|[+-]\d\d(:?\d\d)?)$"
 
@@ -27,6 +28,7 @@ def cents(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """
     if isinstance(dtype, pl.String | pl.Decimal):
         text = column.str.strip_chars() if isinstance(dtype, pl.String) else column
+        # The physical value of a decimal with two digits is its number of cents.
         return text.cast(pl.Decimal(38, 2), strict=False).to_physical().cast(pl.Int64, strict=False)
     if dtype.is_integer():
         return column.cast(pl.Int64, strict=False) * 100

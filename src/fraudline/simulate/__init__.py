@@ -87,6 +87,7 @@ def simulate(
     population = populate(seed, customers, merchants)
     tables, count, frauds = PopulationTables(population), 0, Counter(dict.fromkeys(FRAUD_KINDS, 0))
     folder.mkdir(parents=True, exist_ok=True)
+    # Labels become one file, but only one day is in memory, so each day's are written aside first.
     with TemporaryDirectory(dir=folder, prefix=".labels-") as parts:
         for number, rows in enumerate(_simulate_days(population, start, days, seed)):
             day = start + timedelta(days=number)

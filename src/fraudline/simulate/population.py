@@ -202,6 +202,7 @@ def _longitude_scale(latitude: Floats) -> Floats:
 
 
 def _draw_merchants(rng: Generator, cities: Coordinates, count: int) -> Merchants:
+    # Categories with many visits have fewer, larger merchants, hence the root.
     share = np.sqrt(SHARE)
     category = rng.choice(len(CATEGORIES), count, p=share / share.sum())
     category[: len(CATEGORIES)] = np.arange(len(CATEGORIES))  # every category gets a merchant
@@ -230,6 +231,7 @@ def _draw_customers(rng: Generator, cities: Coordinates, count: int, merchants: 
     taste = rng.gamma(1.5, 1 / 1.5, (count, len(CATEGORIES)))
     usual = nearby.draw(np.repeat(homes.city, USUAL_COUNT), rng).reshape(count, USUAL_COUNT)
     weight = np.take_along_axis(taste, merchants.category[usual], axis=1) * rng.gamma(0.8, 1.0, usual.shape)
+    # A customer may like none of the usual merchants; the sum must still be positive.
     edges = np.cumsum(weight + 1e-9, axis=1)
     spending = taste * SHARE
     scale = rng.lognormal(0, 0.35, count)

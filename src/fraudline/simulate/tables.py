@@ -1,4 +1,4 @@
-"""Write a simulated day as tables: transactions, and their labels with the time at which each became known."""
+"""Convert a simulated day to tables: transactions, and their labels with the time at which each became known."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fraudline.catalog.days import DAY, HOUR, midnight
 from fraudline.simulate.arrays import Ints, Rows
 from fraudline.simulate.population import CATEGORIES, Population
 
+# In the order of the documented input, under canonical names.
 COLUMNS = (
     "transaction_id",
     "customer_id",
