@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fraudline.catalog.exit_codes import ExitCode
 from tests.documents.pages import REPOSITORY, first_cells
 from tests.wiring import aws
 
@@ -30,6 +31,11 @@ def notices() -> Iterator[tuple[str, str]]:
         for name, state in states(json.loads(path.read_text())):
             if "OperationsTopic" in json.dumps(state.get("Parameters", {}).get("TopicArn", "")):
                 yield path.name.partition(".")[0].replace("_", "-"), name
+
+
+@pytest.mark.parametrize("code", ExitCode)
+def test_every_exit_code_is_in_the_runbook(code: ExitCode):
+    assert re.search(rf"^\| {code.value} \| `{code.name}` ", TEXT, re.MULTILINE)
 
 
 @pytest.mark.parametrize("alarm", aws.resources("CloudWatch::Alarm"))
