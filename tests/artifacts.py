@@ -13,7 +13,7 @@ ROWS = np.random.default_rng(1).normal(size=(400, 3)).astype(np.float32)
 
 
 def write_artifact(folder: Path, version: str = "v2026-02-01", least: float = 1) -> Path:
-    """Write it into a folder; three features of ROWS, of which two that sum to more than ``least`` are fraud."""
+    """Train on ROWS, of which those are fraud whose first two features sum to more than ``least``."""
     folder.mkdir(parents=True, exist_ok=True)
     labels = (ROWS[:, 0] + ROWS[:, 1] > least).astype(np.int8)
     booster = xgboost.train({"objective": "binary:logistic", "seed": 1}, xgboost.DMatrix(ROWS, labels), 20)

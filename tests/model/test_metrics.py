@@ -1,4 +1,4 @@
-"""Metrics: the field's own definitions, and weights that mean repeated rows."""
+"""Metrics: the field's own definitions, and weights that stand for repeated rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ rows = st.lists(st.tuples(st.integers(0, 1), st.sampled_from([-2.0, -1.0, 0.0, 0
 
 
 @given(rows=rows.filter(lambda rows: any(label for label, _ in rows)))
-def test_average_precision_is_scikit_learns(rows: list[tuple[int, float]]):
+def test_average_precision_equals_scikit_learns(rows: list[tuple[int, float]]):
     labels, margins = (np.array(column) for column in zip(*rows, strict=True))
     assert average_precision(labels, margins) == pytest.approx(average_precision_score(labels, margins))
 
 
 @given(rows=rows.filter(lambda rows: any(label for label, _ in rows)), data=st.data())
-def test_a_weight_counts_a_row_so_many_times(rows: list[tuple[int, float]], data: st.DataObject):
-    """Otherwise a bootstrap sample would not be a sample."""
+def test_weight_counts_a_row_that_many_times(rows: list[tuple[int, float]], data: st.DataObject):
+    """Otherwise weights could not stand for a bootstrap sample."""
     weights = np.array([data.draw(st.integers(0, 3)) for _ in rows], float)
     labels, margins = (np.array(column) for column in zip(*rows, strict=True))
     repeated = [np.repeat(column, weights.astype(int)) for column in (labels, margins)]
@@ -30,7 +30,7 @@ def test_a_weight_counts_a_row_so_many_times(rows: list[tuple[int, float]], data
     assert weighted == pytest.approx(average_precision(*repeated), nan_ok=True)
 
 
-def test_card_precision_ranks_each_days_cards_by_their_highest_margin():
+def test_cards_of_a_day_rank_by_their_highest_margin():
     cards = pl.Series(["a", "a", "b", "c", "a", "b"])
     days = pl.Series([1, 1, 1, 1, 2, 2])
     labels = np.array([0, 1, 0, 1, 0, 1])
@@ -40,7 +40,7 @@ def test_card_precision_ranks_each_days_cards_by_their_highest_margin():
     assert ranking.precision(2) == pytest.approx((1 / 2 + 1 / 2) / 2)
 
 
-def test_a_card_counted_twice_takes_two_places_of_the_budget():
+def test_card_counted_twice_uses_the_budget_twice():
     ranking = CardRanking(pl.Series(["a", "b"]), pl.Series([1, 1]), np.array([1, 0]), np.array([0.9, 0.1]))
     weights = np.where(ranking.cards.to_numpy() == "a", 3.0, 1.0)
     assert ranking.precision(2, weights) == 1.0

@@ -1,4 +1,4 @@
-"""A model on a SageMaker endpoint, over HTTP against moto with the joints of tests/hosting.py."""
+"""Deployment to a SageMaker endpoint, over HTTP against moto as tests/hosting.py completes it."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def joined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosting]:
-    with hosting(tmp_path_factory.mktemp("hosting")) as joints:
-        yield joints
+def moto_hosting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosting]:
+    with hosting(tmp_path_factory.mktemp("hosting")) as completed:
+        yield completed
 
 
 @pytest.fixture
 def sagemaker(
-    joined: Hosting, artifacts: dict[str, Path], aws: None, monkeypatch: pytest.MonkeyPatch
+    moto_hosting: Hosting, artifacts: dict[str, Path], aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Hosting]:
-    """SageMaker with nothing in it; deploying's own server of this machine is not started for every run."""
+    """An empty SageMaker. A model's local server starts once, not for every deployment."""
     boto3.client("s3").create_bucket(Bucket="models")
     monkeypatch.setattr(endpoint, "POLL", 0)
 
     @contextmanager
-    def running(folder: Path) -> Iterator[str]:
+    def running_server(folder: Path) -> Iterator[str]:
         version = json.loads((folder / "manifest.json").read_text())["model_version"]
-        if version not in joined.addresses:
-            joined.addresses[version] = joined.servers.enter_context(serving(folder))
-        yield joined.addresses[version]
+        if version not in moto_hosting.urls:
+            moto_hosting.urls[version] = moto_hosting.servers.enter_context(start(folder))
+        yield moto_hosting.urls[version]
 
-    serving = deploy_model._serving
-    monkeypatch.setattr(deploy_model, "_serving", running)
-    yield joined
-    joined.does_not_start.clear()
-    joined.operations.clear()
-    joined.answer = lambda _model, answer: answer
-    for held in ("endpoints", "endpoint_configs", "_models"):
-        getattr(joined.backend, held).clear()
+    start = deploy_model.local_server
+    monkeypatch.setattr(deploy_model, "local_server", running_server)
+    yield moto_hosting
+    moto_hosting.start_failures.clear()
+    moto_hosting.operations.clear()
+    moto_hosting.answer = lambda _model, answer: answer
+    for resources in ("endpoints", "endpoint_configs", "_models"):
+        getattr(moto_hosting.backend, resources).clear()
 
 
 def deploy(artifacts: dict[str, Path], version: str, root: Path, name: str = "fraud", **texts: Any) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def champion(root: Path) -> Any:
     return json.loads(path.read_text())["champion"] if path.is_file() else None
 
 
-def test_a_first_model_is_served_and_is_the_champion(
+def test_first_model_is_served_and_becomes_champion(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, model: Model
 ):
     summary = deploy(artifacts, OLD, tmp_path)
@@ -105,7 +105,7 @@ def test_deployment_without_endpoint_names_none(sagemaker: Hosting, artifacts: d
     assert sagemaker.operations == []
 
 
-def test_what_was_asked_for_is_what_sagemaker_gets(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+def test_parameters_reach_the_endpoint_configuration(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
     deploy(
         artifacts,
         OLD,
@@ -120,22 +120,22 @@ def test_what_was_asked_for_is_what_sagemaker_gets(sagemaker: Hosting, artifacts
     (variant,) = configuration["ProductionVariants"]
     assert (variant["InstanceType"], variant["InitialInstanceCount"]) == ("ml.c5.xlarge", 2)
     assert configuration["KmsKeyId"].endswith("key/k")
-    made = boto3.client("sagemaker").describe_model(ModelName=variant["ModelName"])
-    assert made["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
-    assert made["ExecutionRoleArn"] == ROLE
-    assert made["PrimaryContainer"]["Image"] == IMAGE
-    assert made["PrimaryContainer"]["ModelDataUrl"] == f"s3://models/{tmp_path.name}/{OLD}/model.tar.gz"
+    described = boto3.client("sagemaker").describe_model(ModelName=variant["ModelName"])
+    assert described["VpcConfig"] == {"Subnets": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
+    assert described["ExecutionRoleArn"] == ROLE
+    assert described["PrimaryContainer"]["Image"] == IMAGE
+    assert described["PrimaryContainer"]["ModelDataUrl"] == f"s3://models/{tmp_path.name}/{OLD}/model.tar.gz"
 
 
-def test_a_rerun_changes_nothing(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+def test_rerun_changes_nothing(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
     first = deploy(artifacts, OLD, tmp_path)
-    made = set(sagemaker.backend._models), set(sagemaker.backend.endpoint_configs)
+    created = set(sagemaker.backend._models), set(sagemaker.backend.endpoint_configs)
     assert deploy(artifacts, OLD, tmp_path) == first
     assert sagemaker.operations == ["create"]
-    assert (set(sagemaker.backend._models), set(sagemaker.backend.endpoint_configs)) == made
+    assert (set(sagemaker.backend._models), set(sagemaker.backend.endpoint_configs)) == created
 
 
-def test_a_next_model_takes_the_place_of_the_one_before(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+def test_next_model_replaces_its_predecessor(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
     deploy(artifacts, OLD, tmp_path)
     deploy(artifacts, NEW, tmp_path)
     assert sagemaker.operations == ["create", "update"]
@@ -145,45 +145,43 @@ def test_a_next_model_takes_the_place_of_the_one_before(sagemaker: Hosting, arti
     assert np.allclose(served.get_column("fraud_score"), expected, atol=1e-5)
 
 
-def spoiled(version: str) -> Any:
-    """Another score than the model's, as a wrong library in the image would give."""
+def wrong_score(version: str) -> Any:
+    """Answer with a score that is not the model's, as a wrong library in the image would."""
 
-    def answer(name: str, answered: tuple[int, str]) -> tuple[int, str]:
+    def answer(name: str, original: tuple[int, str]) -> tuple[int, str]:
         if version not in name:
-            return answered
-        content = json.loads(answered[1])
+            return original
+        content = json.loads(original[1])
         content["predictions"][0]["fraud_score"] += 0.01
         return 200, json.dumps(content)
 
     return answer
 
 
-def test_a_model_that_answers_otherwise_gives_way_to_the_one_before(
+def test_model_with_wrong_scores_is_replaced_by_its_predecessor(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
 ):
     deploy(artifacts, OLD, tmp_path)
-    before = champion(tmp_path)
-    sagemaker.answer = spoiled(NEW)
+    previous = champion(tmp_path)
+    sagemaker.answer = wrong_score(NEW)
     with pytest.raises(InputError, match=r"does not serve v2026-02-08: the smoke test failed.*differs by 0.01.*again"):
         deploy(artifacts, NEW, tmp_path)
-    assert champion(tmp_path) == before
-    assert sagemaker.state("fraud") == ("InService", before["endpoint_configuration"])
+    assert champion(tmp_path) == previous
+    assert sagemaker.state("fraud") == ("InService", previous["endpoint_configuration"])
 
 
-def test_an_endpoint_that_was_not_there_before_is_deleted_when_its_model_fails(
-    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
-):
-    sagemaker.answer = spoiled(OLD)
+def test_new_endpoint_is_deleted_if_its_model_fails(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+    sagemaker.answer = wrong_score(OLD)
     with pytest.raises(InputError, match="there was none before, and it is deleted"):
         deploy(artifacts, OLD, tmp_path)
     assert sagemaker.state("fraud") is None
     assert champion(tmp_path) is None
 
 
-def test_a_container_that_does_not_start_is_told_with_sagemakers_reason(
+def test_container_that_start_failures_is_reported_with_its_reason(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
 ):
-    sagemaker.does_not_start["bad"] = "The container did not pass the ping health check"
+    sagemaker.start_failures["bad"] = "The container did not pass the ping health check"
     with pytest.raises(InputError, match=r"did not pass the ping health check; the endpoint's log.*is deleted"):
         deploy(artifacts, OLD, tmp_path, serving_image="bad")
     assert sagemaker.state("fraud") is None
@@ -193,28 +191,26 @@ def test_a_container_that_does_not_start_is_told_with_sagemakers_reason(
     assert sagemaker.state("fraud") == ("InService", champion(tmp_path)["endpoint_configuration"])
 
 
-def test_a_machine_that_is_not_to_be_had_now_may_be_had_later(
-    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
-):
-    sagemaker.does_not_start[IMAGE] = "Unable to provision requested ML compute capacity"
+def test_lack_of_capacity_is_a_temporary_error(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+    sagemaker.start_failures[IMAGE] = "Unable to provision requested ML compute capacity"
     with pytest.raises(TemporaryError, match="run the stage again later"):
         deploy(artifacts, OLD, tmp_path)
-    sagemaker.does_not_start.clear()
+    sagemaker.start_failures.clear()
     assert deploy(artifacts, OLD, tmp_path)["status"] == "InService"
 
 
 @pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
-def test_killed_after_any_call_a_rerun_ends_equal(
+def test_rerun_after_a_kill_at_any_call_ends_equal(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, good: bool
 ):
-    """Also where the run that knew what was served before is dead, and the new model is the wrong one."""
+    """Also if the killed run was the only one that saw the previous model in service, and the new model is wrong."""
     expected = NEW if good else OLD
     for calls in range(100):
         root, name = tmp_path / str(calls), f"fraud-{calls}"
         sagemaker.answer = lambda _model, answer: answer
         deploy(artifacts, OLD, root, name)
         if not good:
-            sagemaker.answer = spoiled(NEW)
+            sagemaker.answer = wrong_score(NEW)
         finished = False
         try:
             with killed_after(calls):
@@ -233,26 +229,26 @@ def test_killed_after_any_call_a_rerun_ends_equal(
     assert calls > 12
 
 
-def test_what_an_endpoint_could_not_be_made_of_is_refused_before_anything_is_published(
+def test_incomplete_hosting_is_refused_before_publishing(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
 ):
-    for texts, says in (
+    for texts, reason in (
         ({"serving_image": ""}, "--serving-image is missing"),
         ({"role": ""}, "--role is missing"),
         ({"subnets": "subnet-1"}, "go together"),
     ):
-        with pytest.raises(InputError, match=says):
+        with pytest.raises(InputError, match=reason):
             deploy(artifacts, OLD, tmp_path, **texts)
     assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket="models", Prefix=tmp_path.name)
 
 
 def rows_with_broken(*broken: int) -> tuple[pl.Series, np.ndarray]:
     rows = ROWS[:250].copy()
-    rows[list(broken)] = np.inf  # which no request can hold as a number
+    rows[list(broken)] = np.inf  # no JSON number
     return pl.Series([f"t{number}" for number in range(len(rows))]), rows
 
 
-def test_one_broken_row_of_a_batch_is_lost_alone_and_with_its_reason(
+def test_broken_row_of_a_batch_is_refused_alone_with_its_reason(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, model: Model
 ):
     deploy(artifacts, OLD, tmp_path)
@@ -264,24 +260,22 @@ def test_one_broken_row_of_a_batch_is_lost_alone_and_with_its_reason(
     assert scored.scores.equals(risk.score(model, ids.filter(pl.Series(kept)), rows[kept]))
 
 
-def test_an_endpoint_that_refuses_too_many_rows_is_wrong_for_them(
+def test_endpoint_that_refuses_too_many_rows_is_an_error(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
 ):
-    """Such as one of another feature contract: to find that out must not take a request for every row."""
+    """It serves another feature contract, say. Finding that out must not take a request for every row."""
     deploy(artifacts, OLD, tmp_path)
-    asked: list[str] = []
-    sagemaker.answer = lambda model, answer: (asked.append(model), answer)[1]
+    requests: list[str] = []
+    sagemaker.answer = lambda model, answer: (requests.append(model), answer)[1]
     with pytest.raises(
         InputError, match=r"refused 13 of 250 rows or more.*expected 3 features, got 2.*5.0% are allowed"
     ):
         client.score("sagemaker://fraud", pl.Series(["t"] * 250), ROWS[:250, :2], batch=100, max_refused=0.05)
-    assert len(asked) < 40
+    assert len(requests) < 40
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_container_that_fails_now_and_then_is_asked_again(
-    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, status: int
-):
+def test_failing_container_is_called_again(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, status: int):
     deploy(artifacts, OLD, tmp_path)
     failures = [(status, "busy")] * 2
     sagemaker.answer = lambda _model, answer: failures.pop() if failures else answer
@@ -291,7 +285,7 @@ def test_a_container_that_fails_now_and_then_is_asked_again(
 @pytest.mark.parametrize(
     ("status", "code"), [(429, "ModelNotReadyException"), (400, "ThrottlingException"), (503, "ServiceUnavailable")]
 )
-def test_sagemaker_that_is_not_ready_is_asked_again(
+def test_busy_sagemaker_is_called_again(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, status: int, code: str
 ):
     deploy(artifacts, OLD, tmp_path)
@@ -300,7 +294,7 @@ def test_sagemaker_that_is_not_ready_is_asked_again(
     assert not sagemaker.refusals
 
 
-def test_one_that_goes_on_failing_may_be_tried_later(
+def test_endpoint_that_keeps_failing_is_a_temporary_error(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     deploy(artifacts, OLD, tmp_path)
@@ -310,12 +304,14 @@ def test_one_that_goes_on_failing_may_be_tried_later(
         client.score("sagemaker://fraud", pl.Series(["t"]), ROWS[:1], batch=100)
 
 
-def test_an_endpoint_that_is_not_there_is_told_by_its_name(sagemaker: Hosting):
+def test_missing_endpoint_is_named_in_the_error(sagemaker: Hosting):
     with pytest.raises(InputError, match=r"sagemaker://nowhere.*not found.*check its name, region and status"):
         client.score("sagemaker://nowhere", pl.Series(["t"]), ROWS[:1], batch=100)
 
 
-def test_a_day_is_scored_by_the_endpoint_as_in_process(sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path):
+def test_day_scored_by_an_endpoint_lists_its_refused_rows(
+    sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
+):
     deploy(artifacts, OLD, tmp_path)
     names = ["amount", "velocity_1h", "hour_of_day"]
     ids, rows = rows_with_broken(17)
@@ -331,5 +327,5 @@ def test_a_day_is_scored_by_the_endpoint_as_in_process(sagemaker: Hosting, artif
     )
     assert (summary["record_count"], summary["refused_count"]) == (249, 1)
     assert summary["refused"][0]["transaction_id"] == "t17"
-    (told,) = (tmp_path / "scores/refused.jsonl").read_text().splitlines()
-    assert json.loads(told) == summary["refused"][0]
+    (line,) = (tmp_path / "scores/refused.jsonl").read_text().splitlines()
+    assert json.loads(line) == summary["refused"][0]

@@ -1,4 +1,4 @@
-"""The server as SageMaker hosting calls it: in process for its rules, and once for real over HTTP."""
+"""The server as SageMaker hosting calls it: its rules in process, and once for real over HTTP."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 from fraudline.catalog.errors import InputError
 from fraudline.model.model import Model
 from fraudline.score import client, risk
-from fraudline.score.deploy_model import _serving
+from fraudline.score.local_server import local_server
 from fraudline.score.server import MAX_BODY, Application
 from tests.artifacts import ROWS
 
 
-def ask(
+def call(
     model: Model, method: str, path: str, body: bytes = b"", content_type: str = "application/json", accept: str = "*/*"
 ) -> tuple[int, str, bytes]:
     sent: list[dict[str, Any]] = []
@@ -52,44 +52,44 @@ def scores(model: Model, rows: np.ndarray) -> list[float]:
 
 
 def test_ping_is_healthy_once_the_model_is_loaded(model: Model):
-    status, _, body = ask(model, "GET", "/ping")
+    status, _, body = call(model, "GET", "/ping")
     assert status == 200
     assert json.loads(body)["model_version"] == "v2026-02-01"
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
-def test_json_in_json_out_one_answer_a_row(model: Model, content_type: str):
-    status, _, body = ask(model, "POST", "/invocations", instances(ROWS[:5].tolist()), content_type)
+def test_json_is_answered_with_one_prediction_per_row(model: Model, content_type: str):
+    status, _, body = call(model, "POST", "/invocations", instances(ROWS[:5].tolist()), content_type)
     predictions = json.loads(body)["predictions"]
     assert status == 200
     assert [answer["fraud_score"] for answer in predictions] == scores(model, ROWS[:5])
     assert set(predictions[0]) >= {"fraud_score", "confidence", "risk_level", "reasons", "margin", "model_version"}
 
 
-def test_csv_and_json_lines_answer_one_line_a_row_with_the_same_score(model: Model):
+def test_csv_and_json_lines_are_answered_line_by_line(model: Model):
     csv = "".join(",".join(str(value) for value in row) + "\n" for row in ROWS[:5].tolist()).encode()
     lines = "".join(json.dumps({"features": row}) + "\n" for row in ROWS[:5].tolist()).encode()
-    _, _, as_csv = ask(model, "POST", "/invocations", csv, "text/csv; charset=utf-8")
-    _, _, as_lines = ask(model, "POST", "/invocations", lines, "application/jsonlines")
+    _, _, as_csv = call(model, "POST", "/invocations", csv, "text/csv; charset=utf-8")
+    _, _, as_lines = call(model, "POST", "/invocations", lines, "application/jsonlines")
     assert [float(line) for line in as_csv.splitlines()] == scores(model, ROWS[:5])
     assert [json.loads(line)["fraud_score"] for line in as_lines.splitlines()] == scores(model, ROWS[:5])
 
 
-def test_the_answer_comes_as_accept_asks(model: Model):
-    status, content_type, body = ask(model, "POST", "/invocations", instances(ROWS[:1].tolist()), accept="text/csv")
+def test_accept_decides_the_content_type_of_the_answer(model: Model):
+    status, content_type, body = call(model, "POST", "/invocations", instances(ROWS[:1].tolist()), accept="text/csv")
     assert (status, content_type) == (200, "text/csv")
     assert float(body) == scores(model, ROWS[:1])[0]
 
 
-def test_a_missing_value_is_null_in_json_and_empty_in_csv(model: Model):
+def test_missing_value_is_null_in_json_and_empty_in_csv(model: Model):
     row = np.array([[np.nan, 1.0, 2.0]], np.float32)
     for body, content_type in ((instances([[None, 1.0, 2.0]]), "application/json"), (b",1.0,2.0", "text/csv")):
-        _, _, answer = ask(model, "POST", "/invocations", body, content_type, accept="text/csv")
+        _, _, answer = call(model, "POST", "/invocations", body, content_type, accept="text/csv")
         assert float(answer) == scores(model, row)[0]
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type", "status", "says"),
+    ("body", "content_type", "status", "reason"),
     [
         (instances([[1.0, 2.0]]), "application/json", 400, "row 0: expected 3 features, got 2"),
         (instances([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]]), "application/json", 400, "row 1: expected 3 features"),
@@ -104,32 +104,32 @@ def test_a_missing_value_is_null_in_json_and_empty_in_csv(model: Model):
         (b"x" * (MAX_BODY + 1), "text/csv", 413, "send fewer rows"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_and_says_which_row_and_why(
-    model: Model, body: bytes, content_type: str, status: int, says: str
+def test_broken_request_is_refused_with_row_and_reason(
+    model: Model, body: bytes, content_type: str, status: int, reason: str
 ):
-    got, _, answer = ask(model, "POST", "/invocations", body, content_type)
-    assert got == status
-    assert says in json.loads(answer)["error"]
+    actual, _, answer = call(model, "POST", "/invocations", body, content_type)
+    assert actual == status
+    assert reason in json.loads(answer)["error"]
 
 
-def test_no_rows_no_content_and_an_unknown_accept_is_not_acceptable(model: Model):
-    assert ask(model, "POST", "/invocations", b"", "text/csv")[0] == 204
-    assert ask(model, "POST", "/invocations", instances(ROWS[:1].tolist()), accept="image/png")[0] == 406
+def test_no_rows_are_204_and_an_unknown_accept_is_406(model: Model):
+    assert call(model, "POST", "/invocations", b"", "text/csv")[0] == 204
+    assert call(model, "POST", "/invocations", instances(ROWS[:1].tolist()), accept="image/png")[0] == 406
 
 
-def test_only_the_known_paths_are_there(model: Model):
-    assert ask(model, "GET", "/")[0] == 404
-    assert ask(model, "GET", "/invocations")[0] == 405
+def test_other_paths_are_404_and_other_methods_405(model: Model):
+    assert call(model, "GET", "/")[0] == 404
+    assert call(model, "GET", "/invocations")[0] == 405
 
 
-def test_over_http_scores_are_those_of_the_process(artifact: Path, model: Model):
+def test_scores_over_http_equal_scores_in_process(artifact: Path, model: Model):
     """Two ways to score one day must not give two answers."""
     ids = pl.Series([f"t{number}" for number in range(len(ROWS))])
-    with _serving(artifact) as endpoint:
+    with local_server(artifact) as endpoint:
         served = client.score(endpoint, ids, ROWS, batch=64).scores
     assert served.equals(risk.score(model, ids, ROWS))
 
 
-def test_an_endpoint_that_is_not_there_is_an_error_of_the_input():
+def test_unreachable_endpoint_is_an_input_error():
     with pytest.raises(InputError, match="does not answer"):
         client.score("http://127.0.0.1:9", pl.Series(["t"]), ROWS[:1], batch=1)

@@ -1,4 +1,4 @@
-"""The gate: better or as good may pass, worse may not, and nobody judges on days it has seen."""
+"""The gate: a model as good as the champion may pass, a worse one may not."""
 
 from __future__ import annotations
 
@@ -30,41 +30,41 @@ def compare(challenger: np.ndarray, champion: np.ndarray) -> dict[str, gate.Comp
     return gate.compare(KEYS, LABELS, challenger, champion, samples=200, seed=1)
 
 
-def test_a_model_is_not_worse_than_itself():
+def test_model_is_not_worse_than_itself():
     comparison = compare(GOOD, GOOD)
     assert all((value.low, value.difference, value.high) == (0, 0, 0) for value in comparison.values())
     assert gate.judge(METRICS, FLOORS, comparison).deploy
 
 
-def test_a_worse_challenger_is_refused_in_words_and_a_better_one_is_not():
+def test_worse_challenger_is_refused_with_reasons():
     refused = gate.judge(METRICS, FLOORS, compare(BAD, GOOD))
     assert not refused.deploy
     assert any("average_precision: challenger less champion is -" in reason for reason in refused.reasons)
     assert gate.judge(METRICS, FLOORS, compare(GOOD, BAD)).deploy
 
 
-def test_the_comparison_is_paired_so_its_interval_holds_the_difference():
+def test_interval_of_the_paired_bootstrap_holds_the_difference():
     comparison = compare(GOOD, BAD)["average_precision"]
     assert comparison.low < comparison.difference < comparison.high
     assert comparison.low > 0
 
 
-def test_the_seed_decides_the_draws():
+def test_same_seed_gives_the_same_draws():
     assert compare(GOOD, BAD) == compare(GOOD, BAD)
 
 
-def test_a_floor_holds_without_a_champion():
+def test_floors_hold_without_a_champion():
     assert gate.judge(METRICS, FLOORS, None).deploy
     low = gate.judge(METRICS | {"average_precision": 0.1}, FLOORS, None)
     assert not low.deploy
     assert "average_precision 0.100 is below the floor of 0.200" in low.reasons
 
 
-def test_a_metric_that_is_not_a_number_is_below_every_floor():
+def test_nan_is_below_every_floor():
     assert not gate.judge(METRICS | {"average_precision": float("nan")}, FLOORS, None).deploy
 
 
-def test_an_incomparable_champion_leaves_the_decision_to_a_person():
+def test_incomparable_champion_leaves_the_decision_to_a_person():
     verdict = gate.judge(METRICS, FLOORS, "champion v1 was trained on these days")
     assert not verdict.deploy
     assert "a person has to decide" in verdict.reasons[0]

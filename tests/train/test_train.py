@@ -1,4 +1,4 @@
-"""Training: an artifact that knows itself, for each algorithm, the same for the same seed."""
+"""Training: each algorithm leaves an artifact that checks itself, equal for equal seeds; and its evaluation."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def features(folder: Path, first: str, end: str, rows: int, contract: str = "abc
         }
     ).with_columns(pl.from_epoch("timestamp").dt.replace_time_zone("UTC").cast(FEATURE_KEYS["timestamp"]))
     table.write_parquet(folder / "part-0.parquet")
-    described = {"contract": contract, "definitions": {}, "features": NAMES, "first": first, "end": end}
-    (folder / "contract.json").write_text(json.dumps(described))
+    content = {"contract": contract, "definitions": {}, "features": NAMES, "first": first, "end": end}
+    (folder / "contract.json").write_text(json.dumps(content))
     return folder
 
 
@@ -59,8 +59,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def train(inputs: dict[str, Path], folder: Path, **texts: object) -> Model:
     channels = {name: inputs[name] for name in ("train", "validation")}
     run_stage("train", channels, {"model": folder}, as_of="2026-03-03", rounds=40, **texts)
-    with Channels(STAGES["serve"], {"model": str(folder)}, {}) as opened:
-        return load(opened)
+    with Channels(STAGES["serve"], {"model": str(folder)}, {}) as loaded:
+        return load(loaded)
 
 
 def evaluate(inputs: dict[str, Path], model: Path, champion: Path, folder: Path) -> dict:
@@ -69,7 +69,7 @@ def evaluate(inputs: dict[str, Path], model: Path, champion: Path, folder: Path)
 
 
 @pytest.mark.parametrize("algorithm", ["xgboost", "random-forest"])
-def test_each_algorithm_learns_and_the_artifact_reproduces_its_probes(inputs, tmp_path: Path, algorithm: str):
+def test_each_algorithm_learns_and_reproduces_its_probes(inputs, tmp_path: Path, algorithm: str):
     model = train(inputs, tmp_path, algorithm=algorithm)
     table = pl.read_parquet(inputs["test"] / "*.parquet")
     margins = model.margins(table.select(NAMES).to_numpy().astype(np.float32))
@@ -80,8 +80,8 @@ def test_each_algorithm_learns_and_the_artifact_reproduces_its_probes(inputs, tm
     assert not list(tmp_path.glob("*.pkl"))
 
 
-def test_the_same_seed_gives_the_same_bytes(inputs, tmp_path: Path):
-    """Otherwise nobody could check what was deployed."""
+def test_same_seed_gives_the_same_bytes(inputs, tmp_path: Path):
+    """Otherwise a deployed model could not be checked against its data."""
     for name in ("one", "two"):
         train(inputs, tmp_path / name)
     for file in ("model.ubj", "manifest.json", "probes.json", "summary.json"):
@@ -101,7 +101,7 @@ def test_summary_names_the_training_job(inputs, tmp_path: Path, monkeypatch: pyt
 
 
 def test_equal_models_of_two_jobs_have_one_digest(inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Else a training that is run again could not be published at the same address."""
+    """Otherwise a training that is run again could not publish its model."""
     for name in ("one", "two"):
         monkeypatch.setenv("TRAINING_JOB_NAME", name)
         train(inputs, tmp_path / name)
@@ -110,7 +110,7 @@ def test_equal_models_of_two_jobs_have_one_digest(inputs, tmp_path: Path, monkey
 
 
 def _resampled(folder: Path, source: Path, weight: float | None) -> Path:
-    """Every fraud and one in ten of the others, each of which stands for ``weight`` rows, or for itself alone."""
+    """Keep every fraud and one in ten other rows, which get the weight, or 1."""
     folder.mkdir()
     (folder / "contract.json").write_text((source / "contract.json").read_text())
     table = pl.read_parquet(source / "part-0.parquet")
@@ -121,22 +121,22 @@ def _resampled(folder: Path, source: Path, weight: float | None) -> Path:
     return folder
 
 
-def test_sampling_leaves_margins_that_mean_what_they_say(inputs, tmp_path: Path):
-    """With weights a sampled training finds about as much fraud as there is; without them many times as much."""
+def test_weights_keep_sampled_margins_calibrated(inputs, tmp_path: Path):
+    """Without them a model trained on a sample predicts far too much fraud."""
     table = pl.read_parquet(inputs["test"] / "*.parquet")
     rows = table.select(NAMES).to_numpy().astype(np.float32)
-    found = {}
+    predicted = {}
     for name, weight in (("weighted", 10.0), ("bare", None)):
         sampled = inputs | {"train": _resampled(tmp_path / f"{name}-rows", inputs["train"], weight)}
         model = train(sampled, tmp_path / name)
-        found[name] = float(np.mean(1 / (1 + np.exp(-model.margins(rows)))))
+        predicted[name] = float(np.mean(1 / (1 + np.exp(-model.margins(rows)))))
     truth = float(table.get_column("is_fraud").mean())  # type: ignore[arg-type]
-    assert 0.75 * truth < found["weighted"] < 1.25 * truth
-    assert found["bare"] > 2.5 * truth
+    assert 0.75 * truth < predicted["weighted"] < 1.25 * truth
+    assert predicted["bare"] > 2.5 * truth
 
 
-def test_the_histograms_of_a_sample_are_those_of_all_rows(inputs, tmp_path: Path):
-    """Else the first day after a sampled training would look like drift."""
+def test_histograms_of_a_sample_are_those_of_all_rows(inputs, tmp_path: Path):
+    """Otherwise the first day after a training on a sample would look like drift."""
     whole = train(inputs, tmp_path / "whole").manifest["histograms"]["amount"]
     sampled = inputs | {"train": _resampled(tmp_path / "rows", inputs["train"], 10.0)}
     reference = train(sampled, tmp_path / "sampled").manifest["histograms"]["amount"]
@@ -147,36 +147,39 @@ def test_the_histograms_of_a_sample_are_those_of_all_rows(inputs, tmp_path: Path
     assert psi(values, train(bare, tmp_path / "bare").manifest["histograms"]["amount"]) > 0.15
 
 
-def test_an_unknown_algorithm_is_refused(inputs, tmp_path: Path):
+def test_unknown_algorithm_is_refused(inputs, tmp_path: Path):
     with pytest.raises(InputError, match="must be xgboost or random-forest, got 'magic'"):
         train(inputs, tmp_path, algorithm="magic")
 
 
-def test_margins_that_do_not_rise_with_fraud_are_no_model():
+def test_margins_that_do_not_rise_with_fraud_are_refused():
     margins = RANDOM.normal(size=500).astype(np.float32)
     with pytest.raises(InputError, match="frauds do not score above the rest"):
         platt(margins, (margins < -1).astype(np.int8))
 
 
-def test_the_first_model_is_judged_by_floors_alone_and_equals_itself_as_champion(inputs, tmp_path: Path):
+def test_first_model_is_judged_by_floors_alone(inputs, tmp_path: Path):
     train(inputs, tmp_path / "model")
-    champion = tmp_path / "champion"
-    champion.mkdir()
-    pointer = champion / "current.json"
-    pointer.write_text('{"champion": null}')
-    alone = evaluate(inputs, tmp_path / "model", champion, tmp_path / "evaluation")
+    (tmp_path / "current.json").write_text('{"champion": null}')
+    alone = evaluate(inputs, tmp_path / "model", tmp_path, tmp_path / "evaluation")
     assert alone["deploy_recommended"]
     assert alone["comparison"] is None
+
+
+def test_model_that_is_champion_already_equals_itself(inputs, tmp_path: Path):
+    """A rerun after the deployment finds it there."""
+    champion = tmp_path / "champion"
+    train(inputs, tmp_path / "model")
     train(inputs, champion / "v2026-03-03")
-    pointer.write_text('{"champion": {"model_version": "v2026-03-03"}}')
+    (champion / "current.json").write_text('{"champion": {"model_version": "v2026-03-03"}}')
     itself = evaluate(inputs, tmp_path / "model", champion, tmp_path / "evaluation")
     assert itself["comparison"]["average_precision"]["difference"] == 0
     assert itself["deploy_recommended"]
     assert len(itself["exit_message"].encode()) <= 1024
 
 
-def test_a_champion_that_saw_the_test_window_is_refused_as_a_judge(inputs, tmp_path: Path):
-    """It would win on days it has learned by heart."""
+def test_champion_trained_on_the_test_window_is_no_judge(inputs, tmp_path: Path):
+    """It would win on days that it has learned."""
     train(inputs, tmp_path / "model")
     later = {"train": inputs["train"], "validation": features(tmp_path / "late", "2026-02-10", "2026-02-20", 2000)}
     champion = tmp_path / "champion"
@@ -187,7 +190,7 @@ def test_a_champion_that_saw_the_test_window_is_refused_as_a_judge(inputs, tmp_p
     assert "trained on days up to 2026-02-20, and the test window begins on 2026-02-17" in judged["reasons"][0]
 
 
-def test_features_of_another_contract_are_refused(inputs, tmp_path: Path):
+def test_test_window_of_another_contract_is_refused(inputs, tmp_path: Path):
     train(inputs, tmp_path / "model")
     (tmp_path / "current.json").write_text('{"champion": null}')
     other = inputs | {"test": features(tmp_path / "test", "2026-02-17", "2026-02-24", 500, contract="xyz")}

@@ -1,1 +1,1 @@
-"""The score room: deployment, scores, alerts and the daily report."""
+"""Scoring: the server and its deployment, scores, alerts and the daily report."""

@@ -1,7 +1,8 @@
-"""A model on a SageMaker endpoint: deployed, tried, and where it fails the one before it is back.
+"""A model on a SageMaker endpoint: deployed, smoke-tested, and replaced by its predecessor where it fails.
 
-Models and endpoint configurations have names made from what they hold, so that a rerun finds what an earlier
-run made and never changes it. An endpoint is one of three: it is not there, it changes, or it is settled.
+The names of models and endpoint configurations are derived from their content, so a rerun finds what an
+earlier run created and never changes it. An endpoint is in one of three states: it does not exist, it is
+changing, or it is settled.
 """
 
 from __future__ import annotations
@@ -20,13 +21,25 @@ from fraudline.runtime import aws, aws_errors
 _log = logging.getLogger(__name__)
 
 CHANGING = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
-POLL, POLLS = 15.0, 240  # seconds, and how often: an hour
+POLL, POLLS = 15.0, 240  # seconds between two looks, and their number: an hour in all
 VARIANT = "model"
 
 
 @dataclass(frozen=True)
 class Hosting:
-    """Where and as whom a model is served; what is empty is left to SageMaker."""
+    """How an endpoint serves a model; empty values leave the choice to SageMaker.
+
+    Attributes:
+        endpoint: its name.
+        image: URI of the score image in ECR.
+        role: ARN of the role that it runs as.
+        instance: instance type.
+        instances: number of instances.
+        kms_key: ARN of the key of its volumes.
+        subnets: ids of its subnets.
+        security_groups: ids of its security groups.
+        network_isolation: whether its container has no network.
+    """
 
     endpoint: str
     image: str
@@ -41,7 +54,7 @@ class Hosting:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A model in service."""
+    """An endpoint in service: its ARN, its status and the name of its configuration."""
 
     arn: str
     status: str
@@ -49,43 +62,43 @@ class Deployed:
 
 
 def deploy(
-    hosting: Hosting, version: str, archive: str, content: str, before: str | None, try_out: Callable[[], Any]
+    hosting: Hosting, version: str, archive: str, content: str, previous: str | None, smoke_test: Callable[[], Any]
 ) -> Deployed:
-    """Put a model behind the endpoint and try it; a rerun goes on where an earlier one was killed.
+    """Deploy a model to its endpoint and smoke-test it; a rerun continues where an earlier run was killed.
 
     Args:
-        hosting: where and as whom.
+        hosting: how to serve it.
         version: the model's.
-        archive: s3:// address of its model.tar.gz.
-        content: a hash of what is in it.
-        before: the configuration to go back to where an earlier run has put this one in place already, or None.
-        try_out: asks the endpoint; raises where its answers are not right.
+        archive: s3:// URI of its model.tar.gz.
+        content: a hash of the archive's content.
+        previous: the configuration to return to if the endpoint already has this model from an earlier run.
+        smoke_test: calls the endpoint, and raises if an answer is wrong.
 
     Raises:
-        InputError: the model does not start or is not right; the endpoint is as it was before.
+        InputError: the model does not start, or an answer is wrong; the endpoint is as it was before.
         TemporaryError: there is no capacity now, or the endpoint is still changing.
     """
-    configuration = _configure(hosting, version, archive, content)
-    found = _settled(hosting.endpoint)
-    if found and found["EndpointStatus"] == "InService" and found["EndpointConfigName"] != configuration:
-        before = str(found["EndpointConfigName"])
+    configuration = _ensure_configuration(hosting, version, archive, content)
+    current = _settled(hosting.endpoint)
+    if current and current["EndpointStatus"] == "InService" and current["EndpointConfigName"] != configuration:
+        previous = str(current["EndpointConfigName"])
     _point(hosting.endpoint, configuration)
     _settled(hosting.endpoint)
     try:
         deployed = _in_service(hosting.endpoint, configuration)
-        try_out()
+        smoke_test()
     except Exception as error:
-        restored = _restore(hosting.endpoint, before)
-        told = f"endpoint '{hosting.endpoint}' does not serve {version}: {error}; {restored}"
+        restored = _restore(hosting.endpoint, previous)
         if isinstance(error, InputError | TemporaryError):
-            raise type(error)(told) from error
+            message = f"endpoint '{hosting.endpoint}' does not serve {version}: {error}; {restored}"
+            raise type(error)(message) from error
         _log.warning("endpoint '%s': %s", hosting.endpoint, restored)
         raise
     return deployed
 
 
-def _configure(hosting: Hosting, version: str, archive: str, content: str) -> str:
-    """Make the model and the endpoint configuration, or find them made; the configuration's name."""
+def _ensure_configuration(hosting: Hosting, version: str, archive: str, content: str) -> str:
+    """Create the model and the endpoint configuration unless they exist; return the configuration's name."""
     model: dict[str, Any] = {
         "PrimaryContainer": {"Image": hosting.image, "Mode": "SingleModel", "ModelDataUrl": archive},
         "ExecutionRoleArn": hosting.role,
@@ -105,84 +118,91 @@ def _configure(hosting: Hosting, version: str, archive: str, content: str) -> st
     if hosting.kms_key:
         configuration["KmsKeyId"] = hosting.kms_key
     configuration["EndpointConfigName"] = _name(version, configuration)
-    _made("model", "ModelName", model)
-    _made("endpoint_config", "EndpointConfigName", configuration)
+    _ensure("model", "ModelName", model)
+    _ensure("endpoint_config", "EndpointConfigName", configuration)
     return str(configuration["EndpointConfigName"])
 
 
 def _name(version: str, *content: Any) -> str:
-    """The same for the same content; at most 63 characters, letters, digits and hyphens."""
+    """Return a name that is equal for equal content: at most 63 letters, digits and hyphens, as SageMaker requires."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"fraudline-{version}-{digest[:12]}"
 
 
-def _made(kind: str, key: str, request: dict[str, Any]) -> None:
-    """Create what is not there: its name stands for its content."""
-    if _described(kind, key, request[key]) is None:
+def _ensure(kind: str, key: str, request: dict[str, Any]) -> None:
+    """Create a resource unless it exists; an existing one is equal, because its name hashes its content."""
+    if _describe(kind, key, request[key]) is None:
         getattr(_client(), f"create_{kind}")(**request)
 
 
-def _described(kind: str, key: str, name: str) -> dict[str, Any] | None:
+def _describe(kind: str, key: str, name: str) -> dict[str, Any] | None:
+    """Return a resource's description, None where it does not exist."""
     try:
-        answer: dict[str, Any] = getattr(_client(), f"describe_{kind}")(**{key: name})
+        description: dict[str, Any] = getattr(_client(), f"describe_{kind}")(**{key: name})
     except _client().exceptions.ClientError as error:
         if aws_errors.is_missing(error):
             return None
         raise
-    return answer
+    return description
 
 
-def _endpoint(name: str) -> dict[str, Any] | None:
-    return _described("endpoint", "EndpointName", name)
+def _describe_endpoint(name: str) -> dict[str, Any] | None:
+    return _describe("endpoint", "EndpointName", name)
 
 
 def _settled(name: str) -> dict[str, Any] | None:
-    """The endpoint once it no longer changes; None where there is none."""
+    """Wait until an endpoint no longer changes; return its description, None where it does not exist."""
     for _ in range(POLLS):
-        found = _endpoint(name)
-        if found is None or found["EndpointStatus"] not in CHANGING:
-            return found
+        endpoint = _describe_endpoint(name)
+        if endpoint is None or endpoint["EndpointStatus"] not in CHANGING:
+            return endpoint
         time.sleep(POLL)
-    raise TemporaryError("it still changes after an hour; run the stage again, it goes on where it stands")
+    raise TemporaryError("it still changes after an hour; run the stage again, which continues from there")
 
 
 def _point(name: str, configuration: str) -> None:
-    """Have a settled endpoint take a configuration, unless it has it."""
-    found = _endpoint(name)
-    if found and found["EndpointStatus"] != "InService":
-        # A failed endpoint can only be deleted.
+    """Start moving a settled endpoint to a configuration, unless it has it."""
+    endpoint = _describe_endpoint(name)
+    if endpoint and endpoint["EndpointStatus"] != "InService":
+        # SageMaker allows no operation on a failed endpoint but its deletion.
         _client().delete_endpoint(EndpointName=name)
-        found = _settled(name)
+        endpoint = _settled(name)
     request = {"EndpointName": name, "EndpointConfigName": configuration}
-    if found is None:
+    if endpoint is None:
         _client().create_endpoint(**request)
-    elif found["EndpointConfigName"] != configuration:
+    elif endpoint["EndpointConfigName"] != configuration:
         _client().update_endpoint(**request)
 
 
 def _in_service(name: str, configuration: str) -> Deployed:
-    found = _settled(name)
-    if found is None:
+    """Return the settled endpoint.
+
+    Raises:
+        InputError: the model did not start.
+        TemporaryError: there is no capacity now, or somebody deleted the endpoint.
+    """
+    endpoint = _settled(name)
+    if endpoint is None:
         raise TemporaryError("somebody deleted it meanwhile; run the stage again")
-    if found["EndpointStatus"] != "InService" or found["EndpointConfigName"] != configuration:
-        reason = found.get("FailureReason", "SageMaker gave no reason")
+    if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != configuration:
+        reason = endpoint.get("FailureReason", "SageMaker gave no reason")
         if "capacity" in reason.lower():
             raise TemporaryError(f"{reason}; run the stage again later, or name another --serving-instance")
-        raise InputError(f"{reason}; the endpoint's log in CloudWatch tells more")
-    return Deployed(found["EndpointArn"], found["EndpointStatus"], configuration)
+        raise InputError(f"{reason}; the endpoint's log in CloudWatch has the details")
+    return Deployed(endpoint["EndpointArn"], endpoint["EndpointStatus"], configuration)
 
 
 def _restore(name: str, configuration: str | None) -> str:
-    """Bring back what was there before; says what was done."""
-    found = _settled(name)
+    """Bring back an endpoint's previous configuration, or delete an endpoint that had none; describe the outcome."""
+    endpoint = _settled(name)
     if configuration is None:
-        if found:
+        if endpoint:
             _client().delete_endpoint(EndpointName=name)
             _settled(name)
         return "there was none before, and it is deleted"
     _point(name, configuration)
-    found = _settled(name)
-    status = found["EndpointStatus"] if found else "gone"
+    endpoint = _settled(name)
+    status = endpoint["EndpointStatus"] if endpoint else "gone"
     return f"it has its previous configuration {configuration} again and is {status}"
 
 

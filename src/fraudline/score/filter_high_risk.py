@@ -1,4 +1,4 @@
-"""The scores above the threshold, ranked, with what an analyst needs beside them."""
+"""Keep the scores above the threshold, ranked, with what an analyst needs beside them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from fraudline.catalog.stage import Summary
 from fraudline.runtime.channels import Channels
 from fraudline.score.risk import alert_priority
 
+SHOWN_ROWS = 20  # in the summary
+
 
 def run(channels: Channels, run: Run, threshold: float, review_budget: int, urgent_loss: float) -> Summary:
-    """Write ``high_risk``: by margin, the highest first; equal margins by id."""
+    """Write ``high_risk``, the highest margin first; equal margins by id."""
     scores, transactions = channels.read("scores", SCORES), channels.read("transactions", TRANSACTIONS)
     joined = scores.join(transactions, on="transaction_id", how="left", maintain_order="left")
     if joined.get_column("customer_id").null_count():
         raise InputError("channel 'scores': has transactions that channel 'transactions' has not; score the same day")
     high_risk = ranked(joined, threshold, urgent_loss)
     channels.write("high_risk", high_risk)
-    first = high_risk.head(20).select(
+    first = high_risk.head(SHOWN_ROWS).select(
         "transaction_id",
         (pl.col("cents") / 100).round(2).alias("amount"),
         "merchant",
@@ -40,8 +42,15 @@ def run(channels: Channels, run: Run, threshold: float, review_budget: int, urge
 
 
 def ranked(joined: pl.DataFrame, threshold: float, urgent_loss: float) -> pl.DataFrame:
-    """Of scored transactions (schemas SCORES and TRANSACTIONS) those above the threshold (schema HIGH_RISK), ranked."""
+    """Return the transactions above the threshold (schema HIGH_RISK), ranked.
+
+    Args:
+        joined: scored transactions, with the columns of SCORES and TRANSACTIONS.
+        threshold: probability.
+        urgent_loss: expected loss from which an alert is URGENT, in the currency of the amounts.
+    """
     expected_loss = pl.col("fraud_score") * (pl.col("cents") / 100)
+    # By margin, because scores near 1 round to the same number.
     return (
         joined.filter(above(pl.col("fraud_score"), threshold))
         .sort(["margin", "transaction_id"], descending=[True, False])
@@ -52,7 +61,7 @@ def ranked(joined: pl.DataFrame, threshold: float, urgent_loss: float) -> pl.Dat
 
 
 def review_threshold(scores: pl.DataFrame, budget: int) -> float | None:
-    """The score that the budget's last alert would have: the threshold that fills a day of review."""
+    """Return the threshold that fills a day of review: the score of the budget's last alert, None for fewer scores."""
     if scores.height < budget:
         return None
     return float(scores.get_column("fraud_score").top_k(budget).min())  # type: ignore[arg-type]

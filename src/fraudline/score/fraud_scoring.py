@@ -1,4 +1,4 @@
-"""Scores every transaction of the day, in process, over HTTP or through a SageMaker endpoint."""
+"""Score every transaction of the day, in process, over HTTP or through a SageMaker endpoint."""
 
 from __future__ import annotations
 
@@ -17,25 +17,32 @@ from fraudline.runtime.channels import Channels
 from fraudline.runtime.feature_contract import read_contract
 from fraudline.score import client, risk
 
+SHOWN_ROWS = 20  # in the summary
+
 
 def run(channels: Channels, run: Run, endpoint: str, batch: int, max_rejected: float) -> Summary:
-    """Write ``scores``, in the order of the features; rows that an endpoint refused stand in its refused.jsonl."""
+    """Write ``scores``, in the order of the features; refused.jsonl lists the rows that an endpoint refused."""
     contract = read_contract(channels, "features")
     keys, rows = read_features(channels, "features", contract["features"])
     ids = keys.get_column("transaction_id")
-    if not endpoint:
-        scored = client.Scored(risk.score(_model(channels, contract), ids, rows), [])
-    else:
+    if endpoint:
         scored = client.score(endpoint, ids, rows, batch, max_refused=max_rejected)
+    else:
+        scored = client.Scored(risk.score(_load(channels, contract), ids, rows), [])
     channels.write("scores", scored.scores)
     refused = [row._asdict() for row in scored.refused]
     if refused:
         lines = "".join(f"{json.dumps(row)}\n" for row in refused)
         (channels.output("scores") / "refused.jsonl").write_text(lines)
-    return {**summarise(scored.scores), "refused": refused[:20], "refused_count": len(refused)}
+    return {**summarize(scored.scores), "refused": refused[:SHOWN_ROWS], "refused_count": len(refused)}
 
 
-def _model(channels: Channels, contract: ContractFile) -> Model:
+def _load(channels: Channels, contract: ContractFile) -> Model:
+    """Load the model.
+
+    Raises:
+        InputError: it expects features of another contract.
+    """
     model = load(channels)
     if model.manifest["contract"] != contract["contract"]:
         raise InputError(
@@ -45,13 +52,13 @@ def _model(channels: Channels, contract: ContractFile) -> Model:
     return model
 
 
-def summarise(scores: pl.DataFrame) -> Summary:
-    """Counts by risk level and the first rows."""
-    levels = dict(scores.get_column("risk_level").value_counts().iter_rows())
-    first = scores.head(20).select("transaction_id", "fraud_score", "confidence", "risk_level")
+def summarize(scores: pl.DataFrame) -> Summary:
+    """Count the scores by risk level, and show the first rows."""
+    counts = dict(scores.get_column("risk_level").value_counts().iter_rows())
+    first = scores.head(SHOWN_ROWS).select("transaction_id", "fraud_score", "confidence", "risk_level")
     return {
         "scored_transactions": first.to_dicts(),
         "record_count": scores.height,
-        **{f"{level.lower()}_risk_count": levels.get(level, 0) for level in (HIGH, MEDIUM, LOW)},
+        **{f"{level.lower()}_risk_count": counts.get(level, 0) for level in (HIGH, MEDIUM, LOW)},
         "model_version": scores.get_column("model_version").first(),
     }

@@ -1,4 +1,4 @@
-"""What a request and an answer look like in each content type; nothing of HTTP."""
+"""Requests and answers of the server in each content type, apart from HTTP."""
 
 from __future__ import annotations
 
@@ -17,27 +17,37 @@ Row = Sequence[float | None]
 
 
 class RefusedError(ValueError):
-    """The request can't be answered; the text says which row and why."""
+    """A request that can't be answered; the text names the row and the reason."""
 
 
 def media_type(header: str) -> str:
-    """A header's media type without its parameters."""
+    """Return a header's media type without its parameters."""
     return header.partition(";")[0].strip().lower()
 
 
 def parse(body: bytes, content_type: str, features: int) -> NDArray[np.float32]:
-    """The rows of a request, rows x features, NaN where a value is missing."""
+    """Parse a request into rows x features, NaN where a value is missing.
+
+    Args:
+        body: of the request.
+        content_type: one of PARSERS.
+        features: number of values that each row must have.
+
+    Raises:
+        RefusedError: the body or one of its rows is broken.
+    """
     rows = PARSERS[content_type](body)
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != features:
-            got = len(row) if isinstance(row, list) else type(row).__name__
-            raise RefusedError(f"row {number}: expected {features} features, got {got}")
+            actual = len(row) if isinstance(row, list) else type(row).__name__
+            raise RefusedError(f"row {number}: expected {features} features, got {actual}")
     try:
         values = np.array(rows, dtype=np.float32).reshape(len(rows), features)
     except (TypeError, ValueError) as error:
         raise RefusedError(f"features must be numbers or null: {error}") from error
-    if np.isinf(values).any():
-        raise RefusedError(f"row {int(np.argwhere(np.isinf(values))[0, 0])}: features must be finite or null")
+    infinite = np.flatnonzero(np.isinf(values).any(axis=1))
+    if len(infinite):
+        raise RefusedError(f"row {int(infinite[0])}: features must be finite or null")
     return values
 
 
@@ -85,7 +95,7 @@ PARSERS: dict[str, Callable[[bytes], list[Any]]] = {JSON: _json, JSON_LINES: _js
 
 
 def render(answers: list[dict[str, Any]], accept: str) -> bytes:
-    """Answers in a content type; CSV holds the score alone, in full."""
+    """Render answers in a content type; a line of CSV is the score alone, with all its digits."""
     if accept == CSV:
         return "".join(f"{answer['fraud_score']!r}\n" for answer in answers).encode()
     if accept == JSON_LINES:

@@ -1,4 +1,4 @@
-"""From a score to what a person reads: confidence, risk level, priority, reason codes."""
+"""The columns derived from a score: confidence, risk level, alert priority and reason codes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ from numpy.typing import NDArray
 from fraudline.catalog.risk import BOUNDS, HIGH, LOW, MEDIUM, NORMAL, URGENT, above
 from fraudline.catalog.schema import SCORES
 
-if TYPE_CHECKING:  # to rank and to filter needs no XGBoost
+if TYPE_CHECKING:  # filter-high-risk ranks and filters without XGBoost
     from fraudline.model.model import Model
 
 REASONS = 3
 
+ReasonCode = dict[str, Any]
+
 
 def score(model: Model, ids: Sequence[str] | pl.Series, rows: NDArray[np.float32]) -> pl.DataFrame:
-    """Score rows with a model (schema SCORES); reasons stand above LOW only.
+    """Score rows with a model.
 
     Args:
         model: scores and explains.
         ids: transaction ids of the rows.
         rows: rows x features, NaN where a value is missing.
+
+    Returns:
+        Schema SCORES, in the order of the rows; ``reasons`` is null at level LOW.
     """
     margins = model.margins(rows)
     scores = model.scores(margins)
+    # SHAP values take far longer than scores, and nobody reads the reasons of a low score.
     explained = np.flatnonzero(above(scores, BOUNDS[MEDIUM]))
-    reasons: list[list[dict[str, Any]] | None] = [None] * len(rows)
+    reasons: list[list[ReasonCode] | None] = [None] * len(rows)
     for row, codes in zip(explained, reason_codes(model, rows[explained]), strict=True):
         reasons[row] = codes
     table = pl.DataFrame({"transaction_id": ids, "margin": margins, "fraud_score": scores}).with_columns(
@@ -57,21 +63,29 @@ def alert_priority(expected_loss: pl.Expr, urgent_loss: float) -> pl.Expr:
     return pl.when(expected_loss >= urgent_loss).then(pl.lit(URGENT)).otherwise(pl.lit(NORMAL))
 
 
-def reason_codes(model: Model, rows: NDArray[np.float32]) -> list[list[dict[str, Any]]]:
-    """For each row the three features that raise its margin most: feature, value, contribution (log-odds)."""
+def reason_codes(model: Model, rows: NDArray[np.float32]) -> list[list[ReasonCode]]:
+    """Return for each row the features that raise its margin most, at most three, the strongest first.
+
+    Args:
+        model: explains.
+        rows: rows x features, NaN where a value is missing.
+
+    Returns:
+        Of each: ``feature``, ``value`` (None where missing) and ``contribution`` (SHAP value, log-odds).
+    """
     if not len(rows):
         return []
-    contributions = model.contributions(rows)[:, :-1]
+    contributions = model.contributions(rows)[:, :-1]  # without the bias
     largest = np.argsort(-contributions, axis=1, kind="stable")[:, :REASONS]
     return [
         [
-            {
-                "feature": model.features[column],
-                "value": None if np.isnan(row[column]) else float(row[column]),
-                "contribution": float(given[column]),
-            }
+            _reason(name=model.features[column], value=row[column], contribution=of_row[column])
             for column in columns
-            if given[column] > 0
+            if of_row[column] > 0
         ]
-        for row, given, columns in zip(rows, contributions, largest, strict=True)
+        for row, of_row, columns in zip(rows, contributions, largest, strict=True)
     ]
+
+
+def _reason(name: str, value: np.float32, contribution: np.float32) -> ReasonCode:
+    return {"feature": name, "value": None if np.isnan(value) else float(value), "contribution": float(contribution)}

@@ -1,4 +1,4 @@
-"""The server's stage: loads the model, proves that it scores as it did, and listens."""
+"""Load the model, check its probes, and serve it over HTTP."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from fraudline.model.model import load
 from fraudline.runtime.channels import Channels
 from fraudline.score.server import Application
 
-GRACE = 20  # seconds for requests under way; SageMaker kills 30 s after it asks to stop
+GRACE = 20  # seconds for requests in progress; SageMaker kills the container 30 s after SIGTERM
 
 
 def run(channels: Channels, host: str, port: int) -> Summary:
-    """Serve until SIGTERM; refuses to start with a model that does not reproduce its probes."""
+    """Serve until SIGTERM.
+
+    Raises:
+        InputError: the model does not reproduce its probes, so it must not answer.
+    """
     application = Application(load(channels))
     port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", port))
     config = uvicorn.Config(

@@ -1,4 +1,4 @@
-"""/ping, /invocations and /execution-parameters, as SageMaker hosting calls them; bare ASGI."""
+"""The server that SageMaker hosting calls: /ping, /invocations and /execution-parameters, as bare ASGI."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ MAX_BODY = 6 * 1024 * 1024  # bytes; what an endpoint accepts
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-Answer = tuple[int, str, bytes]
+Answer = tuple[int, str, bytes]  # status, content type, body
+Route = Callable[[dict[str, str], bytes], Answer]
 
 
-# What a client of AWS asks that was pointed here.
+# The path that AWS's clients request when their endpoint URL leads here.
 _ENDPOINT = re.compile(r"/endpoints/[^/]+/invocations")
 
 
@@ -32,7 +33,7 @@ class Application:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._routes: dict[tuple[str, str], Callable[[dict[str, str], bytes], Answer]] = {
+        self._routes: dict[tuple[str, str], Route] = {
             ("GET", "/ping"): self._ping,
             ("GET", "/execution-parameters"): self._execution_parameters,
             ("POST", "/invocations"): self._invocations,
@@ -51,8 +52,8 @@ class Application:
         path = "/invocations" if _ENDPOINT.fullmatch(path) else path
         route = self._routes.get((method, path))
         if route is None:
-            allowed = any(path == known for _, known in self._routes)
-            return _problem(405 if allowed else 404, f"no {method} {path} here")
+            allows_another_method = any(path == served for _, served in self._routes)
+            return _problem(405 if allows_another_method else 404, f"no {method} {path} here")
         if body is None:
             return _problem(413, f"a request may have {MAX_BODY} bytes; send fewer rows")
         try:
@@ -67,6 +68,7 @@ class Application:
         return 200, payload.JSON, orjson.dumps({"status": "healthy", "model_version": self._model.version})
 
     def _execution_parameters(self, _headers: dict[str, str], _body: bytes) -> Answer:
+        """Return how Batch Transform should send its records."""
         parameters = {"MaxConcurrentTransforms": os.cpu_count(), "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
         return 200, payload.JSON, orjson.dumps(parameters)
 
@@ -90,12 +92,17 @@ def _problem(status: int, text: str) -> Answer:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body, or None where it is too large."""
+    """Receive the whole body; None where it is too large.
+
+    A body that is too large is received to its end all the same: a client that is still sending would
+    not read the answer.
+    """
     parts, size, more = [], 0, True
     while more:
         message = await receive()
         more = message.get("more_body", False)
-        size += len(message.get("body", b""))
+        part = message.get("body", b"")
+        size += len(part)
         if size <= MAX_BODY:
-            parts.append(message.get("body", b""))
+            parts.append(part)
     return b"".join(parts) if size <= MAX_BODY else None
