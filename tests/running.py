@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fraudline.catalog import dictionary
-from fraudline.catalog.plan import Location, plan, resolve
+from fraudline.catalog.plan import Location, plan
 from fraudline.catalog.stage import WATCHED
 from fraudline.catalog.stages import STAGES
+from fraudline.catalog.templates import resolve
 from fraudline.entrypoints import parameters
 from fraudline.entrypoints.run import call
 from fraudline.runtime import s3

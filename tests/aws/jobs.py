@@ -45,8 +45,8 @@ from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils.boto_client import boto_client_for
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 
-from fraudline.catalog.plan import resolve
 from fraudline.catalog.stage import SUMMARY_FILE
+from fraudline.catalog.templates import resolve
 from fraudline.runtime import s3
 from tests.entrypoints.jobs import tagged
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from fraudline.catalog import features as definitions
-from fraudline.catalog.plan import plan, resolve
+from fraudline.catalog.plan import plan
 from fraudline.catalog.stages import IMAGES, RUN, STAGES
+from fraudline.catalog.templates import resolve
 from fraudline.catalog.workflow import WORKFLOWS, Output
 
 STEPS = [(workflow, step) for workflow in WORKFLOWS for step in WORKFLOWS[workflow].steps]

@@ -15,9 +15,10 @@ import pytest
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
-from fraudline.catalog.plan import JobPlan, plan, resolve, title
+from fraudline.catalog.plan import JobPlan, plan, title
 from fraudline.catalog.stage import SUMMARY, Stage
 from fraudline.catalog.stages import STAGES
+from fraudline.catalog.templates import resolve
 from fraudline.catalog.workflow import CHAMPION, WORKFLOWS, Output
 from fraudline.entrypoints import parameters
 from fraudline.entrypoints.platforms import input_folders, output_folders

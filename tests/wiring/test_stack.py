@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from fraudline.catalog import environment
-from fraudline.catalog.plan import JobPlan, plan, resolve, settings, title
+from fraudline.catalog.plan import JobPlan, plan, settings, title
 from fraudline.catalog.settings_table import SETTINGS
 from fraudline.catalog.stages import STAGES
+from fraudline.catalog.templates import resolve
 from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF, WORKFLOWS
 from fraudline.entrypoints import realtime
 from fraudline.orchestration.stack.parameters import KNOWN, PER_EXECUTION

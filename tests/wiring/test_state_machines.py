@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 from botocore.validate import ParamValidator
 
-from fraudline.catalog.plan import JobPlan, plan, resolve, settings, title
+from fraudline.catalog.plan import JobPlan, plan, settings, title
 from fraudline.catalog.stage import SUMMARY
+from fraudline.catalog.templates import resolve
 from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.entrypoints import parameters
 from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed

@@ -1,25 +1,15 @@
-"""Resolve each step of a workflow into a job, once; orchestrators only render the result.
-
-A plan holds templates: ``{as_of}`` is the execution's day, ``{day}`` the day before it, and ``{contract}`` the hash of
-the feature definitions. ``resolve`` fills them in; ``fields`` splits them for expression languages.
-"""
+"""Resolve each step of a workflow into a job, once; orchestrators only render the result."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from functools import cache
 from typing import Literal
 
-from fraudline.catalog.contract import contract
-from fraudline.catalog.days import day_before
 from fraudline.catalog.stage import SUMMARY, Parameter, Stage
 from fraudline.catalog.stages import AS_OF, EXECUTION, STAGES
 from fraudline.catalog.workflow import WORKFLOWS, Address, Output, Source, Step
-
-_FIELD = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -152,24 +142,3 @@ def _located(workflow: str, source: Source) -> Location:
 
 def _prefix(workflow: str, stage: Stage) -> str:
     return f"executions/{workflow}-{{as_of}}/{stage.prefix}/"
-
-
-def resolve(template: str, as_of: date) -> str:
-    """Return a template with its fields filled in for a day; other braces stay."""
-    values = {"as_of": as_of, "day": day_before(as_of), "contract": contract()}
-    for name, value in values.items():
-        template = template.replace(f"{{{name}}}", str(value))
-    return template
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field of a template."""
-
-    name: str
-
-
-def fields(template: str) -> list[str | Field]:
-    """Split a template into its literal texts and its fields, in their order."""
-    parts = _FIELD.split(template)
-    return [Field(part) if number % 2 else part for number, part in enumerate(parts) if part]

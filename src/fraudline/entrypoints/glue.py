@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from fraudline.catalog.errors import InputError
-from fraudline.catalog.plan import resolve
 from fraudline.catalog.stage import SUMMARY, Stage, Summary
 from fraudline.catalog.stages import STAGES
+from fraudline.catalog.templates import resolve
 from fraudline.entrypoints import log, metrics, parameters
 from fraudline.entrypoints.run import INPUT_REJECTED
 

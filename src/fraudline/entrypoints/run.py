@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fraudline.catalog.errors import InputError, TemporaryError
 from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.parsing import argument, pair
-from fraudline.catalog.plan import resolve
 from fraudline.catalog.stage import REQUIRED, SUMMARY, Channel, Parameter, Stage, Summary
+from fraudline.catalog.templates import resolve
 from fraudline.entrypoints import log, metrics, parameters
 from fraudline.entrypoints.platforms import Platform, platform_of
 from fraudline.runtime import faults

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fraudline.catalog.errors import InputError
-from fraudline.catalog.plan import JobPlan, Location, plan, resolve
+from fraudline.catalog.plan import JobPlan, Location, plan
 from fraudline.catalog.stage import NO_CHAMPION, POINTER_FILE, SUMMARY, SUMMARY_FILE, Stage
+from fraudline.catalog.templates import resolve
 from fraudline.catalog.workflow import CHAMPION, Execution
 from fraudline.orchestration.local.journal import Journal, StageRun, locked
 from fraudline.orchestration.local.launchers import Finished, Launcher

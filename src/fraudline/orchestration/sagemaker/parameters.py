@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from fraudline.catalog.errors import InputError
-from fraudline.catalog.plan import Field, JobPlan, Location, fields, title
+from fraudline.catalog.plan import JobPlan, Location, title
 from fraudline.catalog.stage import Parameter
+from fraudline.catalog.templates import Field, fields
 from fraudline.orchestration.sagemaker.sdk import Join, ParameterString
 
 _BASES = {"data": "Data", "root": "Root"}

@@ -6,8 +6,9 @@ calculate dates, so only ``{as_of}`` is evaluated here; ``{day}`` and ``{contrac
 
 from __future__ import annotations
 
-from fraudline.catalog.plan import Field, JobPlan, Location, fields
+from fraudline.catalog.plan import JobPlan, Location
 from fraudline.catalog.stage import Parameter
+from fraudline.catalog.templates import Field, fields
 
 AS_OF = "$.as_of"
 SETTINGS = "$.settings"
