@@ -17,7 +17,7 @@ from fraudline.catalog.features import NAMES
 from fraudline.runtime import s3
 from tests import batch
 from tests.aws.engine import Engine, queue_of, received
-from tests.entrypoints.test_realtime import DAY, THRESHOLD, day_by_batch, heard
+from tests.entrypoints.test_realtime import DAY, THRESHOLD, day_by_batch, received_alerts
 
 pytestmark = [
     pytest.mark.docker,
@@ -89,7 +89,7 @@ def test_each_event_gets_the_batchs_features_score_and_alert(line: Path, bank: B
         np.testing.assert_array_equal(served, np.array([row[name] for name in NAMES], np.float32))
     by_batch = batch.alerts(line, DAY, [transaction["transaction_id"] for transaction in sent])
     assert by_batch
-    assert {alert["deduplication_id"]: alert for alert in heard(bank.alerts)} == by_batch
+    assert {alert["deduplication_id"]: alert for alert in received_alerts(bank.alerts)} == by_batch
 
 
 def test_an_event_that_comes_again_is_scored_as_before_and_not_counted_again(line: Path, bank: Bank):

@@ -1,4 +1,4 @@
-"""Jobs as SageMaker runs them: a folder for /opt/ml, a command, and what is left at the end."""
+"""Jobs as SageMaker runs them: a folder mounted as /opt/ml, a command, and what the job leaves there."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ VERSION = os.environ.get("VERSION", "dev")
 
 
 @dataclass(frozen=True)
-class Ended:
-    """Exit code, log as written, and the folder that was /opt/ml."""
+class Result:
+    """A job that ended: its exit code, its log as text, and the folder that was mounted as /opt/ml."""
 
     code: int
     text: str
@@ -28,11 +28,12 @@ class Ended:
 
     @property
     def log(self) -> list[dict[str, Any]]:
+        """The log's lines, each a JSON object."""
         return [json.loads(line) for line in self.text.splitlines()]
 
     @property
     def message(self) -> str:
-        """What the host shows, of Processing the message, of Training the failure; without the word for machines."""
+        """The message that SageMaker shows, without the prefix for orchestrators."""
         paths = [self.ml / "output" / name for name in ("message", "failure")]
         return "".join(path.read_text() for path in paths if path.is_file()).removeprefix(INPUT_REJECTED)
 
@@ -42,29 +43,29 @@ class Ended:
 
     @property
     def outputs(self) -> list[str]:
-        """Files that the host would upload."""
+        """The files that SageMaker would upload."""
         folders = [self.ml / "processing" / "output", self.ml / "model"]
         return sorted(str(path.relative_to(self.ml)) for f in folders for path in f.rglob("*") if path.is_file())
 
 
-def run(carrier: str, stage: str, ml: Path, *arguments: str, options: Sequence[str] = ()) -> Ended:
-    """Run a stage's job to its end, in a process or in its image (``options`` are of docker run)."""
+def run(launcher: str, stage: str, ml: Path, *arguments: str, options: Sequence[str] = ()) -> Result:
+    """Run a stage's job to its end, in a "process" or in "docker" (with ``options`` of docker run)."""
     (ml / "output").mkdir(parents=True, exist_ok=True)
-    if carrier == "process":
-        environment = os.environ | {ML_ROOT.name: str(ml), LOG.name: "json"}
+    environment = dict(os.environ)
+    if launcher == "process":
+        environment |= {ML_ROOT.name: str(ml), LOG.name: "json"}
         command = [sys.executable, "-m", "fraudline", stage, *arguments]
     else:
-        environment = dict(os.environ)
         command = ["docker", "run", "--rm", "-v", f"{ml}:/opt/ml", *options, image(stage), stage, *arguments]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return Ended(ended.returncode, ended.stderr, ml)
+    return Result(ended.returncode, ended.stderr, ml)
 
 
 def image(stage: str) -> str:
-    """The image of a stage."""
+    """Return the image of a stage."""
     return tagged(STAGES[stage].image)
 
 
 def tagged(image: str) -> str:
-    """An image as it is about to be published, or as it is while it is developed."""
+    """Return an image with the tag under test: of a release, or of development."""
     return f"fraudline/{image}:{VERSION}"

@@ -1,4 +1,4 @@
-"""A stage as a Lambda function: the same run as a job's, its ends told as Lambda tells them."""
+"""A stage as a Lambda function: the same run as a job's, with Lambda's own answers and errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EVENT = {
 
 @pytest.fixture
 def lake(aws: None, tmp_path: Path) -> Path:
-    """A bucket with nine days of deliveries, and the same as a folder."""
+    """Nine days of deliveries, in a bucket and in the folder that is returned."""
     boto3.client("s3").create_bucket(Bucket="lake")
     simulate(tmp_path / "data", start=date(2026, 1, 1), days=9, customers=60, merchants=60, seed=2)
     s3.upload(tmp_path / "data", "s3://lake/", str)
@@ -39,7 +39,7 @@ def handler(stage: str) -> Any:
     return getattr(aws_lambda, stage)
 
 
-def test_a_function_leaves_what_a_job_leaves_and_answers_in_few_words(lake: Path, tmp_path: Path):
+def test_a_function_writes_what_a_job_writes(lake: Path, tmp_path: Path):
     answer = handler("etl")(EVENT, None)
     written = "s3://lake/executions/daily-2026-01-10/ETL/"
     s3.fetch(written, tmp_path / "written")
@@ -47,7 +47,7 @@ def test_a_function_leaves_what_a_job_leaves_and_answers_in_few_words(lake: Path
     assert answer["summary"] == written + "summary.json"
     assert answer["counts"]["record_count"] == summary["record_count"] > 50
     assert (answer["stage"], answer["exit_code"], answer["message"]) == ("etl", 0, "")
-    assert len(json.dumps(answer)) < 2_000  # never the rows, of which a state machine could carry 256 KiB
+    assert len(json.dumps(answer)) < 2_000  # never rows: a state machine carries at most 256 KiB
 
     job = tmp_path / "job"
     ended = jobs.run(
@@ -59,7 +59,7 @@ def test_a_function_leaves_what_a_job_leaves_and_answers_in_few_words(lake: Path
 
 
 @pytest.mark.parametrize(
-    ("event", "says"),
+    ("event", "message"),
     [
         ([], "the event must be an object of arguments, inputs, outputs, got list"),
         ({"Records": []}, "the event must be an object of arguments, inputs, outputs, got Records"),
@@ -74,14 +74,14 @@ def test_a_function_leaves_what_a_job_leaves_and_answers_in_few_words(lake: Path
     ],
 )
 @pytest.mark.usefixtures("aws")
-def test_what_to_try_again_can_not_mend_has_a_name_of_its_own(event: Any, says: str):
+def test_wrong_input_raises_input_rejected(event: Any, message: str):
     with pytest.raises(InputRejected) as raised:
         handler("etl")(event, None)
-    assert says in str(raised.value)
-    assert raised.value.__context__ is None  # whose text the runtime would log
+    assert message in str(raised.value)
+    assert raised.value.__context__ is None  # Lambda would log its text
 
 
-def test_a_fault_of_ours_may_be_tried_again_and_quotes_nobody(monkeypatch: pytest.MonkeyPatch):
+def test_a_defect_raises_stage_failed_without_its_text(monkeypatch: pytest.MonkeyPatch):
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("customer 4711")
 
@@ -91,15 +91,15 @@ def test_a_fault_of_ours_may_be_tried_again_and_quotes_nobody(monkeypatch: pytes
     assert "4711" not in str(raised.value)
 
 
-def test_what_may_be_given_several_times_may_be_one_text_with_commas(lake: Path):
-    """A state machine's map, and a stack's parameter, have one text a name."""
+def test_a_repeatable_parameter_may_be_one_text_with_commas(lake: Path):
+    """A state machine's map and a stack's parameters have one text per name."""
     with pytest.raises(InputRejected, match="TERMINAL_ID"):
         handler("etl")({**EVENT, "arguments": {"as_of": AS_OF, "column": "merchant=TERMINAL_ID,amount=AMOUNT"}}, None)
     assert handler("etl")({**EVENT, "arguments": {"as_of": AS_OF, "column": ""}}, None)["exit_code"] == 0
 
 
-def test_an_invocation_leaves_nothing_on_a_warm_machine(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """The next one may be another day's, and /tmp is all the room there is."""
+def test_an_invocation_leaves_no_file_behind(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Lambda reuses the environment, possibly for another day, and /tmp is small."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -107,7 +107,7 @@ def test_an_invocation_leaves_nothing_on_a_warm_machine(lake: Path, tmp_path: Pa
     assert list(folder.iterdir()) == []
 
 
-def test_outside_of_lambda_the_command_says_so(tmp_path: Path):
+def test_the_command_outside_of_lambda_is_an_error(tmp_path: Path):
     ended = jobs.run("process", "lambda", tmp_path, "etl")
     assert ended.code == 2
     assert "AWS_LAMBDA_RUNTIME_API is not set" in ended.text

@@ -1,7 +1,7 @@
-"""Bad input, as whoever delivered it meets it: which file, which column, what was expected, what to do.
+"""Bad input: the message names the file, the column, what was expected and what to do.
 
-Never a customer's data, in the message or in the log; a failed stage leaves no output; a broken row is set aside
-with its reason and takes no good one with it. In processes and in the images.
+Neither message nor log holds a customer's data; a failed stage leaves no output; a broken row is rejected with its
+reasons, and the good ones stay. In processes and in the images.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Change = Callable[[Path], object]
 
 
 @pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def carrier(request: pytest.FixtureRequest) -> str:
+def launcher(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture
 def ml(tmp_path: Path) -> Path:
-    """/opt/ml with a good day in it and the day before."""
+    """The folder /opt/ml with two good days."""
     for day in (DAY - timedelta(days=1), DAY):
         deliver(tmp_path, [row(day, number) for number in range(GOOD)], day)
     label(tmp_path, [(f"{day}-{number}", 0) for day in (DAY - timedelta(days=1), DAY) for number in range(GOOD)])
@@ -43,9 +43,9 @@ def ml(tmp_path: Path) -> Path:
 
 
 def row(day: date, number: int, **changes: Any) -> dict[str, Any]:
-    at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(minutes=number)
-    known = {"customer_id": CUSTOMER, "merchant": "m1", "amount": 12.34, "timestamp": at}
-    return {"transaction_id": f"{day}-{number}", **known, **changes}
+    time = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(minutes=number)
+    values = {"customer_id": CUSTOMER, "merchant": "m1", "amount": 12.34, "timestamp": time}
+    return {"transaction_id": f"{day}-{number}", **values, **changes}
 
 
 def raw(ml: Path) -> Path:
@@ -64,8 +64,8 @@ def label(ml: Path, labels: list[tuple[str | None, int | None]]) -> None:
     pl.DataFrame(labels, schema={"transaction_id": pl.String, "is_fraud": pl.Int64}, orient="row").write_parquet(path)
 
 
-def day_with(*others: dict[str, Any]) -> Change:
-    return lambda ml: deliver(ml, [row(DAY, number) for number in range(GOOD)] + list(others))
+def day_with(*rows: dict[str, Any]) -> Change:
+    return lambda ml: deliver(ml, [row(DAY, number) for number in range(GOOD)] + list(rows))
 
 
 def without(column: str) -> Change:
@@ -88,10 +88,9 @@ def amounts_as_text(ml: Path) -> None:
     pl.read_parquet(raw(ml)).with_columns(pl.col("amount").cast(pl.String)).write_parquet(raw(ml))
 
 
-def refused(ended: jobs.Ended, says: str) -> None:
-    """The law of every refusal."""
+def assert_refused(ended: jobs.Result, message: str) -> None:
     assert ended.code == 2, ended.text
-    assert re.search(says, ended.message), ended.message
+    assert re.search(message, ended.message), ended.message
     assert ended.log[-1]["level"] == "ERROR"
     assert ended.log[-1]["message"] == ended.message
     assert CUSTOMER not in ended.text + ended.message
@@ -134,13 +133,13 @@ REFUSED: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_not_be_read_is_refused_in_words(case: str, carrier: str, ml: Path):
-    change, says = REFUSED[case]
+def test_unreadable_input_is_refused_in_words(case: str, launcher: str, ml: Path):
+    change, message = REFUSED[case]
     change(ml)
-    refused(jobs.run(carrier, "etl", ml, "--as-of", AS_OF), says)
+    assert_refused(jobs.run(launcher, "etl", ml, "--as-of", AS_OF), message)
 
 
-SET_ASIDE: dict[str, tuple[Change, dict[str, int]]] = {
+REJECTED_ROWS: dict[str, tuple[Change, dict[str, int]]] = {
     "negative amount": (day_with(row(DAY, 99, amount=-0.01)), {"negative-amount": 1}),
     "amount that is no number": (day_with(row(DAY, 99, amount=float("nan"))), {"no-amount": 1}),
     "outside the day": (day_with(row(DAY, 99, timestamp=datetime(2026, 1, 11, tzinfo=UTC))), {"other-day": 1}),
@@ -151,11 +150,11 @@ SET_ASIDE: dict[str, tuple[Change, dict[str, int]]] = {
 }
 
 
-@pytest.mark.parametrize("case", SET_ASIDE)
-def test_a_broken_row_is_set_aside_with_its_reason_and_takes_no_good_one_with_it(case: str, carrier: str, ml: Path):
-    change, reasons = SET_ASIDE[case]
+@pytest.mark.parametrize("case", REJECTED_ROWS)
+def test_a_broken_row_is_rejected_and_the_good_ones_stay(case: str, launcher: str, ml: Path):
+    change, reasons = REJECTED_ROWS[case]
     change(ml)
-    ended = jobs.run(carrier, "etl", ml, "--as-of", AS_OF)
+    ended = jobs.run(launcher, "etl", ml, "--as-of", AS_OF)
     assert ended.code == 0, ended.text
     kept = pl.read_parquet(ml / "processing/output/transactions/*.parquet").get_column("transaction_id")
     assert set(kept) >= {f"{DAY}-{number}" for number in range(GOOD)}
@@ -168,50 +167,50 @@ def test_a_broken_row_is_set_aside_with_its_reason_and_takes_no_good_one_with_it
     assert CUSTOMER not in ended.text
 
 
-def test_a_broken_label_is_set_aside_and_one_without_a_transaction_is_counted(carrier: str, ml: Path):
+def test_broken_labels_are_rejected_and_orphans_counted(launcher: str, ml: Path):
     day = DAY - timedelta(days=1)
     label(ml, [(f"{day}-{number}", 0) for number in range(GOOD)] + [(f"{day}-1", 2), (None, 1), ("nowhere", 1)])
-    ended = jobs.run(carrier, "data-extraction", ml, "--as-of", "2026-02-01")
+    ended = jobs.run(launcher, "data-extraction", ml, "--as-of", "2026-02-01")
     assert ended.code == 0, ended.text
     assert ended.summary()["rejected_labels"] == {"label-not-0-or-1": 1, "no-transaction-id": 1}
     assert ended.summary()["labels_without_transaction"] == 1
     assert ended.summary()["labelled_count"] == GOOD
 
 
-def test_labels_of_which_none_has_a_transaction_are_refused(carrier: str, ml: Path):
-    """Two systems that name transactions differently: a model would be trained on no fraud at all."""
+def test_labels_without_any_transaction_are_refused(launcher: str, ml: Path):
+    """Where two systems name transactions differently, a model would be trained on no fraud at all."""
     label(ml, [(f"OTHER-{number}", 1) for number in range(5)])
-    says = (
+    message = (
         r"channel 'labels': none of 5 labels belongs to a transaction from .*; check that raw and labels use the same"
     )
-    refused(jobs.run(carrier, "data-extraction", ml, "--as-of", "2026-02-01"), says)
+    assert_refused(jobs.run(launcher, "data-extraction", ml, "--as-of", "2026-02-01"), message)
 
 
-def test_a_model_of_another_contract_is_refused(carrier: str, tmp_path: Path):
-    """Its columns may have the same names and mean something else."""
+def test_a_model_of_another_contract_is_refused(launcher: str, tmp_path: Path):
+    """Columns of the same names may mean something else."""
     folder = tmp_path / "processing/input/features"
     folder.mkdir(parents=True)
     names = ["amount", "velocity_1h", "hour_of_day"]
-    at = datetime(2026, 1, 10, tzinfo=UTC)
+    midnight = datetime(2026, 1, 10, tzinfo=UTC)
     keys = {
         "transaction_id": ["t1"],
         "customer_id": [CUSTOMER],
-        "timestamp": pl.Series([at], dtype=TRANSACTIONS["timestamp"]),
+        "timestamp": pl.Series([midnight], dtype=TRANSACTIONS["timestamp"]),
     }
     values = {name: pl.Series([1.0], dtype=pl.Float32) for name in names}
     pl.DataFrame(keys | values).write_parquet(folder / "part-0.parquet")
     (folder / "contract.json").write_text(json.dumps({"contract": "other", "definitions": {}, "features": names}))
     (tmp_path / "processing/input/model").mkdir()
     write_artifact(tmp_path / "processing/input/model")
-    ended = jobs.run(carrier, "fraud-scoring", tmp_path, "--as-of", AS_OF)
-    refused(
+    ended = jobs.run(launcher, "fraud-scoring", tmp_path, "--as-of", AS_OF)
+    assert_refused(
         ended,
         "channel 'features': feature contract other, expected abc: amount is missing as model v2026-02-01 has it; ",
     )
 
 
 @pytest.mark.parametrize(
-    ("before", "says"),
+    ("before", "message"),
     [
         (None, rf"channel 'history': there is none before {DAY} at '.*', a gap in the days; run the days before {DAY}"),
         (
@@ -221,8 +220,8 @@ def test_a_model_of_another_contract_is_refused(carrier: str, tmp_path: Path):
     ],
     ids=["none", "of another day"],
 )
-def test_a_gap_in_the_history_is_refused(before: str | None, says: str, carrier: str, tmp_path: Path):
-    """Features over a history with a hole would be wrong and look right."""
+def test_a_gap_in_the_history_is_refused(before: str | None, message: str, launcher: str, tmp_path: Path):
+    """Features over an incomplete history would be wrong and look right."""
     inputs = tmp_path / "processing/input"
     for name, schema in (("transactions", TRANSACTIONS), ("labels", LABELS)):
         (inputs / name).mkdir(parents=True)
@@ -231,44 +230,44 @@ def test_a_gap_in_the_history_is_refused(before: str | None, says: str, carrier:
         (inputs / "history").mkdir()
         manifest = {"contract": contract(), "before": before, "label_delay_days": 7}
         (inputs / "history" / "manifest.json").write_text(json.dumps(manifest))
-    refused(jobs.run(carrier, "feature-extraction", tmp_path, "--as-of", AS_OF), says)
+    assert_refused(jobs.run(launcher, "feature-extraction", tmp_path, "--as-of", AS_OF), message)
 
 
 def test_an_output_that_is_no_folder_is_refused(ml: Path):
     ended = jobs.run("process", "etl", ml, "--as-of", AS_OF, "--output", "transactions=/dev/null/place")
-    refused(ended, r"/dev/null/place.*: Not a directory; name a folder")
+    assert_refused(ended, r"/dev/null/place.*: Not a directory; name a folder")
 
 
 @pytest.mark.docker
-def test_a_full_disk_is_told_with_the_outputs_that_are_on_it(ml: Path):
-    """The volume is the user's to choose: to run again on the same would fill it again."""
+def test_a_full_disk_is_reported_with_its_outputs(ml: Path):
+    """The user chooses the volume's size: another attempt on the same volume would fill it again."""
     full = ["--tmpfs", "/opt/ml/processing/output:size=4k"]
-    says = (
+    message = (
         r"outputs .*transactions '/opt/ml/processing/output/tran.*: No space left on device; give the job a larger vol"
     )
-    refused(jobs.run("docker", "etl", ml, "--as-of", AS_OF, options=full), says)
+    assert_refused(jobs.run("docker", "etl", ml, "--as-of", AS_OF, options=full), message)
 
 
 @pytest.mark.docker
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (["-v", "{ml}/processing/output:/opt/ml/processing/output:ro"], "Read-only file system; mount it writable"),
-        (["--user", "12345"], "Permission denied; let the stage's user in, or run it as another"),
+        (["--user", "12345"], "Permission denied; give the stage's user access, or run it as another"),
     ],
     ids=["read-only", "another user's"],
 )
-def test_an_output_that_may_not_be_written_is_told_before_any_work(options: list[str], says: str, ml: Path):
+def test_an_unwritable_output_fails_before_any_work(options: list[str], message: str, ml: Path):
     for folder in (ml, ml / "processing/output", ml / "output"):
         folder.mkdir(exist_ok=True)
     ml.chmod(0o755)
     (ml / "output").chmod(0o777)
-    refused(jobs.run("docker", "etl", ml, "--as-of", AS_OF, options=[o.format(ml=ml) for o in options]), says)
+    assert_refused(jobs.run("docker", "etl", ml, "--as-of", AS_OF, options=[o.format(ml=ml) for o in options]), message)
 
 
 @pytest.mark.docker
-def test_a_user_who_may_not_even_look_is_told_so(ml: Path):
+def test_a_user_without_access_to_opt_ml_gets_one_message(ml: Path):
     ml.chmod(0o700)
     ended = jobs.run("docker", "etl", ml, "--as-of", AS_OF, options=["--user", "12345"])
     assert (ended.code, len(ended.log)) == (2, 1)
-    assert re.search(r"/opt/ml/config/.*: Permission denied; let the stage's user in", ended.log[0]["message"])
+    assert re.search(r"/opt/ml/config/.*: Permission denied; give the stage's user access", ended.log[0]["message"])

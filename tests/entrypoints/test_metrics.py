@@ -1,4 +1,4 @@
-"""What alarms watch reaches CloudWatch: a log line as the embedded metric format's specification wants it."""
+"""A stage's metrics reach CloudWatch: a log line in the embedded metric format."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from fraudline.entrypoints.metrics import embedded
 from tests.entrypoints import jobs
 
 WATCHED_STAGES = [stage for stage in STAGES.values() if stage.metrics]
-# Of PutMetricData, to which the specification refers.
+# Units of PutMetricData that the stages use; the specification refers to them.
 UNITS = {"None", "Count"}
 
 
 def check(line: str) -> dict[str, Any]:
-    """A log line's metrics by name, if it obeys the specification: what is missing there, CloudWatch drops silently."""
+    """Return a log line's metrics by name; CloudWatch silently drops a line that breaks the specification."""
     root = json.loads(line)  # "a valid JSON object with no additional data at the beginning or end"
     assert len(line.encode()) < 256 * 1024
     head = root["_aws"]
     assert isinstance(head["Timestamp"], int)
-    assert abs(head["Timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 14 * 86_400  # older ones are refused
+    assert abs(head["Timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 14 * 86_400  # CloudWatch rejects older ones
     (directive,) = head["CloudWatchMetrics"]
     assert set(directive) == {"Namespace", "Dimensions", "Metrics"}
     assert 1 <= len(directive["Namespace"]) <= 1024
@@ -40,24 +40,24 @@ def check(line: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stage", WATCHED_STAGES, ids=[stage.name for stage in WATCHED_STAGES])
-def test_every_metric_of_a_stage_is_in_the_line_with_its_value(stage: Any):
+def test_every_metric_of_a_stage_is_in_the_line(stage: Any):
     values = {metric.name: number / 8 for number, metric in enumerate(stage.metrics)}
     assert check(json.dumps(embedded(stage, {WATCHED: values}))) == values
 
 
-def test_a_value_that_is_not_known_is_missing_and_not_zero():
-    """An alarm on recall must not go off because no label has come yet."""
+def test_an_unknown_value_is_missing_and_not_zero():
+    """An alarm on recall must not ring because no label has arrived yet."""
     values = {"scored": 10, "recall": None, "average_precision": float("nan")}
     assert check(json.dumps(embedded(STAGES["alert-and-store"], {WATCHED: values}))) == {"scored": 10}
     assert embedded(STAGES["alert-and-store"], {WATCHED: {"recall": None}}) == {}
 
 
-def test_the_line_is_the_last_of_a_finished_stage(tmp_path: Path):
-    """As Processing would send it to CloudWatch."""
+def test_metrics_are_in_the_last_line_of_a_stage(tmp_path: Path):
+    """Processing sends every line to CloudWatch."""
     day = date(2026, 1, 10)
-    at = datetime(2026, 1, 10, 12, tzinfo=UTC)
+    noon = datetime(2026, 1, 10, 12, tzinfo=UTC)
     rows = [
-        {"transaction_id": f"t{number}", "customer_id": "c", "merchant": "m", "amount": 1.0, "timestamp": at}
+        {"transaction_id": f"t{number}", "customer_id": "c", "merchant": "m", "amount": 1.0, "timestamp": noon}
         for number in range(19)
     ]
     raw, labels = tmp_path / f"processing/input/raw/{day}", tmp_path / "processing/input/labels"

@@ -1,4 +1,4 @@
-"""One transaction at a time, by the three functions of the real-time path, equals the day's batch."""
+"""The three functions of the real-time path, one transaction at a time, equal the day's batch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from fraudline.catalog.contract import contract
-from fraudline.catalog.environment import CHAMPION, HISTORY, TOPIC
+from fraudline.catalog.environment import CHAMPION, FUNCTION_THRESHOLD, HISTORY, TOPIC
 from fraudline.catalog.features import NAMES
 from fraudline.entrypoints import realtime
 from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
@@ -26,11 +26,11 @@ START, DAYS = date(2026, 1, 1), 85
 DAY = START + timedelta(days=DAYS - 1)
 NEXT = DAY + timedelta(days=1)
 SETTINGS = {"rounds": 30, "samples": 20, "min_average_precision": 0, "min_card_precision": 0}
-THRESHOLD = 0.01  # the model is a small one, and the day a short one: some have to be above it
+THRESHOLD = 0.01  # so low that a small model has some scores above it on a small day
 
 
 def day_by_batch(root: Path) -> Path:
-    """A training as of the last day, and that day by batch."""
+    """Train as of the last day, and run that day as a batch; return the root."""
     simulate(root / "data", start=START, days=DAYS, customers=300, merchants=150, seed=5)
     (root / "champion").mkdir()
     (root / "champion" / "current.json").write_text('{"champion": null}')
@@ -45,8 +45,8 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The functions' environment: history, champion and topic; the address of a queue that hears of alerts."""
+def queue(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Set the functions' environment, and return the URL of a queue that receives the alerts."""
     realtime._load.cache_clear()
     boto3.client("s3").create_bucket(Bucket="results")
     s3.upload(line / "champion", "s3://results/champion/", str)
@@ -54,18 +54,16 @@ def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     history = line / f"history/{contract()}/before={DAY}"
     run_stage("publish-history", {"history": history}, {}, as_of=DAY, table=table)
     topic = boto3.client("sns").create_topic(Name="alerts")["TopicArn"]
-    queue = boto3.client("sqs").create_queue(QueueName="heard")["QueueUrl"]
-    arn = boto3.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
-        "QueueArn"
-    ]
-    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    given = {
+    queue = boto3.client("sqs").create_queue(QueueName="alerts")["QueueUrl"]
+    attributes = boto3.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=attributes["QueueArn"])
+    environment = {
         HISTORY.name: table,
         CHAMPION.name: "s3://results/champion/",
         TOPIC.name: topic,
-        "FRAUDLINE_THRESHOLD": str(THRESHOLD),
+        FUNCTION_THRESHOLD.name: str(THRESHOLD),
     }
-    for name, value in given.items():
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
     yield queue
     boto3.client("dynamodb").delete_table(TableName="history")
@@ -75,7 +73,7 @@ def place(line: Path, aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     boto3.client("s3").delete_bucket(Bucket="results")
 
 
-def heard(queue: str) -> list[dict[str, Any]]:
+def received_alerts(queue: str) -> list[dict[str, Any]]:
     sqs, alerts = boto3.client("sqs"), []
     while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
         for message in messages:
@@ -84,10 +82,10 @@ def heard(queue: str) -> list[dict[str, Any]]:
     return alerts
 
 
-def test_one_by_one_they_get_the_batchs_features_scores_and_alerts(line: Path, place: str):
-    """Whoever is stopped at the till is on the analyst's list next morning, under the same id."""
-    expected, sent = batch.scored(line, DAY), batch.events(line, DAY)[:120]
-    for event in sent:
+def test_real_time_gives_the_batchs_features_scores_and_alerts(line: Path, queue: str):
+    """An alert in real time is on the analyst's list the next morning, under the same id."""
+    expected, events = batch.scored(line, DAY), batch.events(line, DAY)[:120]
+    for event in events:
         served = realtime.features(event)
         scored = realtime.score({**event, **served})
         assert realtime.append(event) == {"appended": True}
@@ -97,12 +95,13 @@ def test_one_by_one_they_get_the_batchs_features_scores_and_alerts(line: Path, p
         assert scored["fraud_score"] == row["fraud_score"]
         assert scored["risk_level"] == row["risk_level"]
         assert scored["alerted"] is (row["fraud_score"] > THRESHOLD)
-    by_batch = batch.alerts(line, DAY, [event["transaction"]["transaction_id"] for event in sent])
+    by_batch = batch.alerts(line, DAY, [event["transaction"]["transaction_id"] for event in events])
     assert by_batch
-    assert {alert["deduplication_id"]: alert for alert in heard(place)} == by_batch
+    assert {alert["deduplication_id"]: alert for alert in received_alerts(queue)} == by_batch
 
 
-def test_an_event_that_comes_again_changes_nothing(line: Path, place: str):
+@pytest.mark.usefixtures("queue")
+def test_a_repeated_event_changes_nothing(line: Path):
     """EventBridge delivers at least once."""
     event = batch.events(line, DAY)[0]
     first = realtime.features(event)
@@ -110,8 +109,8 @@ def test_an_event_that_comes_again_changes_nothing(line: Path, place: str):
     assert realtime.features(event) == first
 
 
-@pytest.mark.usefixtures("place")
-def test_a_new_champion_scores_from_the_next_transaction_on(line: Path):
+@pytest.mark.usefixtures("queue")
+def test_a_new_champion_scores_the_next_transaction(line: Path):
     event = batch.events(line, DAY)[0]
     served = realtime.features(event)
     assert realtime.score({**event, **served})["model_version"] == f"v{DAY}"
@@ -121,9 +120,9 @@ def test_a_new_champion_scores_from_the_next_transaction_on(line: Path):
         realtime.score({**event, **served})
 
 
-@pytest.mark.usefixtures("place")
+@pytest.mark.usefixtures("queue")
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"amount": -1}, "the transaction is rejected: negative-amount"),
         ({"amount": "a lot", "merchant": ""}, "the transaction is rejected: no-merchant, no-amount"),
@@ -133,20 +132,20 @@ def test_a_new_champion_scores_from_the_next_transaction_on(line: Path):
         ({"timestamp": "2026-04-30T10:00:00Z"}, "too old for 2026-04-30; run publish-history"),
     ],
 )
-def test_what_no_batch_would_take_is_rejected_by_the_same_rules(line: Path, change: dict[str, Any], says: str):
+def test_the_batchs_rules_reject_a_transaction(line: Path, change: dict[str, Any], message: str):
     event = {"transaction": batch.events(line, DAY)[0]["transaction"] | change}
-    with pytest.raises(InputRejected, match=says):
+    with pytest.raises(InputRejected, match=message):
         realtime.features(event)
 
 
-@pytest.mark.usefixtures("place")
-def test_features_of_another_contract_are_refused(line: Path):
+@pytest.mark.usefixtures("queue")
+def test_features_of_another_contract_are_rejected(line: Path):
     event = batch.events(line, DAY)[0]
     with pytest.raises(InputRejected, match=r"the features are of contract abc, and model .* expects"):
         realtime.score({**event, "features": [0.0] * len(NAMES), "contract": "abc"})
 
 
-def test_a_function_that_is_set_up_wrongly_says_what_is_missing(line: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_variable_is_named(line: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv(HISTORY.name, raising=False)
     monkeypatch.setenv("FRAUDLINE_LOG_VALUES", "true")
     with pytest.raises(StageFailed, match="environment variable FRAUDLINE_HISTORY is not set"):

@@ -1,7 +1,8 @@
-"""What AWS answers, told in a sentence, with the exit code that says whether to try again."""
+"""Errors of AWS and the system, explained, with the exit code by which orchestrators retry."""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from fraudline.catalog.errors import InputError, TemporaryError
 from fraudline.catalog.stages import STAGES
 from fraudline.entrypoints.run import run
 from fraudline.runtime import faults
+from fraudline.runtime.aws_errors import explained
 
 
 def answer(code: str, status: int = 400) -> ClientError:
@@ -31,10 +33,8 @@ def answer(code: str, status: int = 400) -> ClientError:
         EndpointConnectionError(endpoint_url="https://sns.example"),
     ],
 )
-def test_what_may_be_gone_at_the_next_attempt_ends_with_1(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """A state machine tries such a stage again, and one that ended with 2 it does not."""
+def test_a_temporary_error_ends_with_1(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A state machine runs such a stage again, and one that ended with 2 it does not."""
 
     def busy(*_: object, **__: object) -> None:
         raise error
@@ -47,7 +47,7 @@ def test_what_may_be_gone_at_the_next_attempt_ends_with_1(
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
+    ("code", "remedy"),
     [
         ("AuthorizationError", "grant the calling role"),
         ("AccessDeniedException", "grant the calling role"),
@@ -57,12 +57,29 @@ def test_what_may_be_gone_at_the_next_attempt_ends_with_1(
         ("ResourceLimitExceeded", "raise that quota in Service Quotas"),
     ],
 )
-def test_what_would_be_refused_again_is_the_users_to_mend(code: str, says: str):
-    told = faults.explain(answer(code), {})
-    assert isinstance(told, InputError)
-    assert f"AWS answered Publish with {code}; {says}" in str(told)
+def test_a_lasting_error_is_the_users_to_fix(code: str, remedy: str):
+    explanation = faults.explain(answer(code), {})
+    assert isinstance(explanation, InputError)
+    assert f"AWS answered Publish with {code}; {remedy}" in str(explanation)
 
 
-def test_what_nobody_foresaw_is_told_as_ours():
+def test_an_unforeseen_error_is_not_explained():
     assert faults.explain(answer("ValidationException"), {}) is None
     assert faults.explain(ZeroDivisionError(), {}) is None
+
+
+def test_a_full_disk_names_the_outputs_on_it():
+    explanation = faults.explain(OSError(errno.ENOSPC, "full"), {"a": "/a", "b": "s3://b"})
+    assert isinstance(explanation, InputError)
+    assert str(explanation) == "outputs a '/a', b 's3://b': No space left on device; give the job a larger volume"
+
+
+def test_a_command_shows_the_answer_and_the_remedy():
+    with pytest.raises(InputError) as throttled, explained("start x"):
+        raise answer("Throttling")
+    assert str(throttled.value) == "start x: AWS answered Throttling: m; run it again in a minute"
+    with pytest.raises(InputError) as unknown, explained("start x"):
+        raise answer("Odd")
+    assert str(unknown.value) == "start x: AWS answered Odd: m; look the code up in the service's API reference"
+    with pytest.raises(ZeroDivisionError), explained("start x"):
+        raise ZeroDivisionError
