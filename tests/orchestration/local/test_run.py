@@ -18,6 +18,8 @@ from polars.testing import assert_frame_equal
 from pypdf import PdfReader
 
 from fraudline.catalog.contract import contract
+from fraudline.catalog.dictionary import SUMMARY_KEYS
+from fraudline.catalog.stage import SUMMARY_FILE, WATCHED
 from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.simulate import simulate
 from tests.entrypoints import jobs
@@ -156,6 +158,15 @@ def test_published_outputs_have_addresses_of_their_own(processed: tuple[Path, di
     champion = json.loads((root / "champion/current.json").read_text())["champion"]
     assert champion["model_version"] == f"v{TRAINED}"
     assert (root / "models" / champion["model_version"] / "model.tar.gz").is_file()
+
+
+def test_summaries_have_exactly_the_described_keys(processed: tuple[Path, dict[str, str]]):
+    """docs/outputs.md promises these keys."""
+    for workflow, as_of in (("training", TRAINED), ("daily", SCORED)):
+        for step in WORKFLOWS[workflow].steps:
+            folder = processed[0] / "executions" / f"{workflow}-{as_of}" / step.stage.prefix
+            keys = set(json.loads((folder / SUMMARY_FILE).read_text()))
+            assert keys - {WATCHED} == set(SUMMARY_KEYS[step.stage.name])
 
 
 def test_a_rerun_ends_equal(processed: tuple[Path, dict[str, str]], data: Path):
