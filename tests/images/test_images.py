@@ -1,4 +1,4 @@
-"""The images themselves: what is in them, what is not, and as whom they run."""
+"""The images: their size, their content, and their user."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def inspect(image: str) -> dict:
     return json.loads(docker("image", "inspect", image))[0]
 
 
-def test_an_image_is_no_larger_than_it_need_be(image: str):
+def test_an_image_is_no_larger_than_its_limit(image: str):
     assert inspect(image)["Size"] <= SIZES[short(image)] * MB
 
 
-def test_below_the_libraries_are_debian_and_its_python_alone(image: str):
+def test_the_base_is_debian_and_its_python_alone(image: str):
     history = docker("history", "--human=false", "--no-trunc", "--format", "{{.Size}} {{.CreatedBy}}", image)
     sizes = [line.split(maxsplit=1) for line in reversed(history.splitlines())]
     python = next(number for number, (_, *by) in enumerate(sizes) if by and "install" in by[0] and "python3" in by[0])
     assert sum(int(size) for size, *_ in sizes[: python + 1]) <= 120 * MB
 
 
-def test_what_a_machine_pulls_to_score_is_small(tmp_path: Path):
-    """It is pulled every morning, by a machine that has nothing: each layer as gzip makes it, as in a registry."""
+def test_an_instance_pulls_little_to_score(tmp_path: Path):
+    """A new instance pulls it every morning: layers compressed with gzip, as in a registry."""
     subprocess.run(["docker", "save", "-o", tmp_path / "score.tar", jobs.tagged("score")], check=True)
     with tarfile.open(tmp_path / "score.tar") as saved:
         (described,) = json.load(saved.extractfile("manifest.json"))
@@ -80,8 +80,8 @@ def test_what_a_machine_pulls_to_score_is_small(tmp_path: Path):
     assert size <= 200 * MB
 
 
-def test_what_several_need_is_in_the_same_layers():
-    """Pulled once on a machine that runs the whole line: an archive of all four holds each layer once."""
+def test_images_share_layers():
+    """An instance that runs all stages pulls each layer once, as an archive of all images holds it once."""
     images = [jobs.tagged(name) for name in IMAGES]
     with subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE) as saved:
         assert saved.stdout is not None
@@ -89,7 +89,7 @@ def test_what_several_need_is_in_the_same_layers():
     assert size <= 800 * MB
 
 
-def test_every_image_starts_with_the_same_command_as_root_for_one_platform(image: str):
+def test_every_image_has_one_command_one_user_one_platform(image: str):
     described = inspect(image)
     assert described["Config"]["Entrypoint"] == ["fraudline"]
     assert not described["Config"]["Cmd"]
@@ -97,34 +97,34 @@ def test_every_image_starts_with_the_same_command_as_root_for_one_platform(image
     assert (described["Os"], described["Architecture"]) == ("linux", "amd64")
 
 
-def test_labels_tell_which_image_it_is_of_which_version_and_under_which_licence(image: str):
+def test_labels_name_image_version_and_license(image: str):
     labels = inspect(image)["Config"]["Labels"]
-    told = {"title": f"fraudline/{short(image)}", "version": jobs.VERSION, "licenses": "Apache-2.0"}
-    assert {f"org.opencontainers.image.{name}": value for name, value in told.items()}.items() <= labels.items()
+    expected = {"title": f"fraudline/{short(image)}", "version": jobs.VERSION, "licenses": "Apache-2.0"}
+    assert {f"org.opencontainers.image.{name}": value for name, value in expected.items()}.items() <= labels.items()
 
 
 @pytest.mark.parametrize("user", ["0", "12345:54321"])
-def test_the_command_runs_as_anybody_with_no_rights_at_all(image: str, user: str):
+def test_the_command_runs_as_any_user_without_rights(image: str, user: str):
     assert docker("run", "--rm", *LOCKED_DOWN, "--user", user, image, "--version").strip() == __version__
 
 
-def test_an_image_has_its_own_rooms_libraries_and_no_others(image: str):
-    """Extras are strict: what an image need not have can't be exploited, and need not be pulled."""
+def test_an_image_has_its_own_libraries_and_no_others(image: str):
+    """A library that an image does not have can't be exploited and is not pulled."""
     script = f"import importlib.util as u; print([n for n in {list(HEAVY)} if u.find_spec(n)])"
-    there = docker("run", "--rm", "--network", "none", "--entrypoint", "python3", image, "-c", script)
+    shown = docker("run", "--rm", "--network", "none", "--entrypoint", "python3", image, "-c", script)
     expected = [name for name, images in HEAVY.items() if short(image) in images]
-    assert there.strip() == str(expected)
+    assert shown.strip() == str(expected)
 
 
-def test_nothing_to_build_with_no_caches_and_nothing_below_opt_ml(image: str):
+def test_no_compiler_no_cache_and_an_empty_opt_ml(image: str):
     caches = "/opt/ml /root/.cache /tmp /var/cache/apt /var/lib/apt/lists /var/log"
     script = f"command -v gcc g++ cc c++ ld make pip pip3 git curl; find {caches} -type f 2>/dev/null"
     script += "; find /opt/fraudline -type d -name tests"  # the libraries' own
     assert docker("run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c", script).strip() == ""
 
 
-def test_bytecode_is_compiled_in(image: str):
-    """A start must not compile, and a read-only file system could not keep it."""
+def test_every_module_has_its_bytecode(image: str):
+    """A start must not compile: a read-only file system could not keep the result."""
     script = (
         "import importlib.util as u, pathlib, sysconfig\n"
         "folders = [pathlib.Path('/opt/fraudline'), pathlib.Path(sysconfig.get_paths()['stdlib'])]\n"
@@ -167,7 +167,7 @@ def test_a_stage_runs_over_the_folders_that_processing_mounts(raw: Path, tmp_pat
     )
 
 
-def test_wrong_input_ends_with_2_and_leaves_the_message_outside(tmp_path: Path):
+def test_wrong_input_ends_with_2_and_leaves_a_message(tmp_path: Path):
     for folder in ("processing/input", "output"):
         (tmp_path / folder).mkdir(parents=True)
     run = ["docker", "run", "--rm", "-v", f"{tmp_path}:/opt/ml", jobs.tagged("etl"), "etl", "--as-of", "2026-01-10"]
@@ -184,7 +184,7 @@ def test_each_stages_help_is_in_its_image(stage):
 
 @pytest.fixture(params=["0", "12345:54321"])
 def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A server started as hosting starts it (docker run IMAGE serve), its name and address."""
+    """A server that runs as Hosting starts it (docker run IMAGE serve): its container and its URL."""
     tmp_path.chmod(0o755)
     mount = ["-v", f"{write_artifact(tmp_path)}:/opt/ml/model:ro", "-p", "127.0.0.1::8080"]
     name = docker("run", "-d", *NO_RIGHTS, "--user", request.param, *mount, jobs.tagged("score"), "serve").strip()
@@ -193,7 +193,7 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
     docker("rm", "-f", name)
 
 
-def test_the_server_answers_ping_and_invocations_and_stops_when_told(served: tuple[str, str]):
+def test_the_server_answers_and_stops_on_sigterm(served: tuple[str, str]):
     name, address = served
     for _ in range(200):
         try:

@@ -1,4 +1,4 @@
-"""The images as Lambda functions, under AWS's own emulator: what a state machine of the service would get."""
+"""The images as Lambda functions in AWS's own emulator: what a state machine would get."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_image_is_a_lambda_function_of_its_stages(tmp_path: Path):
     simulate(tmp_path, start=date(2026, 1, 1), days=9, customers=60, merchants=60, seed=2)
     s3.upload(tmp_path, "s3://lake/", str)
     with function("etl") as address:
-        answers = [invoke(address, EVENT) for _ in range(2)]  # the second finds a warm machine
+        answers = [invoke(address, EVENT) for _ in range(2)]  # the second runs in a warm environment
         refused = invoke(address, {**EVENT, "arguments": {"as_of": "soon"}})
         again = invoke(address, EVENT)
     assert answers[0]["counts"]["record_count"] > 50

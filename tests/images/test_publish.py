@@ -1,4 +1,4 @@
-"""Publishing: what is pushed is what was tested, in the one form that SageMaker takes, and never changes."""
+"""Publishing pushes the tested images, in the one form that SageMaker accepts, and a tag never changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ IDENTITY = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
 ADD_BRIDGE, DELETE_BRIDGE, SET_FLAGS = 0x89A0, 0x89A1, 0x8914  # linux/sockios.h
 
 
-def until(answers: Callable[[], object]) -> None:
+def wait_for(answers: Callable[[], object]) -> None:
+    """Call until it does not fail, for at most 20 seconds."""
     for _ in range(200):
         try:
             answers()
@@ -48,7 +49,7 @@ def output(*command: str, **options: Any) -> str:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A registry on this machine; its address."""
+    """The address of a registry on this computer."""
     folder = tmp_path_factory.mktemp("registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -60,14 +61,14 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (folder / "log").open("w") as log,
         subprocess.Popen(["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log) as server,
     ):
-        until(lambda: urllib.request.urlopen(f"http://{address}/v2/", timeout=5))
+        wait_for(lambda: urllib.request.urlopen(f"http://{address}/v2/", timeout=5))
         yield address
         server.terminate()
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clean checkout of what publishing needs."""
+    """A clean checkout of the files that publishing needs."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / ".ci").mkdir()
     shutil.copy(REPOSITORY / ".ci/publish", folder / ".ci/publish")
@@ -83,7 +84,7 @@ def publish(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def published(registry: str, checkout: Path) -> Iterator[dict[str, Any]]:
-    """The release in the registry, and what dist/images.json tells of it."""
+    """The content of dist/images.json after a release was published."""
     for image in IMAGES:
         output("docker", "tag", jobs.tagged(image), f"fraudline/{image}:{RELEASE}")
     ended = publish(checkout, f"{registry}/", RELEASE)
@@ -95,7 +96,7 @@ def published(registry: str, checkout: Path) -> Iterator[dict[str, Any]]:
 
 
 def served(registry: str, image: str, tag: str) -> tuple[str, str, dict[str, Any]]:
-    """Digest, media type and content of a manifest, as the registry's own API tells them."""
+    """Return a manifest's digest, media type and content from the registry's own API."""
     kinds = (SCHEMA_2, "application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json")
     address = f"http://{registry}/v2/fraudline/{image}/manifests/{tag}"
     request = urllib.request.Request(address, headers={"Accept": ", ".join(kinds)})
@@ -105,7 +106,7 @@ def served(registry: str, image: str, tag: str) -> tuple[str, str, dict[str, Any
 
 @pytest.mark.parametrize("image", IMAGES)
 def test_both_tags_name_the_tested_image_as_a_schema_2_manifest(published, registry: str, checkout: Path, image: str):
-    """SageMaker refuses an index, and Lambda too; and what was not tested must not be published."""
+    """SageMaker and Lambda refuse an index, and an untested image must not be published."""
     commit = output("git", "rev-parse", "HEAD", cwd=checkout)[:12]
     digests = set()
     for tag in (RELEASE, f"sha-{commit}"):
@@ -119,21 +120,21 @@ def test_both_tags_name_the_tested_image_as_a_schema_2_manifest(published, regis
 
 @pytest.fixture
 def empty_engine() -> Iterator[list[str]]:
-    """The command of an engine that has no image yet, beside the machine's own."""
-    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: the path of a socket may have 107 bytes
-    place = folder / "socket"
+    """The client command of a second Docker engine on this computer, without images."""
+    folder = Path(tempfile.mkdtemp(prefix="engine-"))  # short: a socket's path has at most 107 bytes
+    path = folder / "socket"
     folders = ["--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
     with (
         bridge("fraudtest0") as name,
         (folder / "log").open("w") as log,
         subprocess.Popen(
-            ["dockerd", *folders, "-H", f"unix://{place}", "--bridge", name, "--iptables=false", "--ip-masq=false"],
+            ["dockerd", *folders, "-H", f"unix://{path}", "--bridge", name, "--iptables=false", "--ip-masq=false"],
             stdout=log,
             stderr=log,
         ) as daemon,
     ):
-        client = ["docker", "-H", f"unix://{place}"]
-        until(lambda: output(*client, "version"))
+        client = ["docker", "-H", f"unix://{path}"]
+        wait_for(lambda: output(*client, "version"))
         yield client
         daemon.terminate()
     shutil.rmtree(folder)
@@ -141,7 +142,7 @@ def empty_engine() -> Iterator[list[str]]:
 
 @contextmanager
 def bridge(name: str) -> Iterator[str]:
-    """A bridge of the engine's own: with none it would take the other's away."""
+    """A network bridge for the second engine, which would otherwise remove the first one's."""
     with socket.socket() as kernel:
         fcntl.ioctl(kernel, ADD_BRIDGE, name.encode().ljust(16, b"\0"))
         try:
@@ -151,8 +152,8 @@ def bridge(name: str) -> Iterator[str]:
             fcntl.ioctl(kernel, DELETE_BRIDGE, name.encode().ljust(16, b"\0"))
 
 
-def test_pulled_by_its_digest_into_an_empty_engine_an_image_runs(published, empty_engine: list[str]):
-    """A pipeline names an image by its digest, and its machine has seen none before."""
+def test_an_image_pulled_by_digest_runs_in_an_empty_engine(published, empty_engine: list[str]):
+    """A pipeline names an image by its digest, and its instance has no image yet."""
     name = published["etl"]["image.name"].rpartition(":")[0]
     reference = f"{name}@{published['etl']['containerimage.digest']}"
     assert output(*empty_engine, "images", "-q") == ""
@@ -161,15 +162,15 @@ def test_pulled_by_its_digest_into_an_empty_engine_an_image_runs(published, empt
 
 
 def test_publishing_again_changes_nothing(published, registry: str, checkout: Path):
-    before = {image: served(registry, image, RELEASE) for image in IMAGES}
+    published_before = {image: served(registry, image, RELEASE) for image in IMAGES}
     ended = publish(checkout, f"{registry}/", RELEASE)
     assert ended.returncode == 0, ended.stderr
-    assert {image: served(registry, image, RELEASE) for image in IMAGES} == before
+    assert {image: served(registry, image, RELEASE) for image in IMAGES} == published_before
     assert json.loads((checkout / "dist/images.json").read_text()) == published
 
 
-def test_a_tag_that_holds_other_content_is_refused_before_anything_is_pushed(published, registry: str, checkout: Path):
-    """An auditor who reads a version must find what ran under it."""
+def test_a_tag_with_other_content_stops_the_whole_push(published, registry: str, checkout: Path):
+    """An auditor must find under a version what ran under it."""
     output("git", *IDENTITY, "commit", "-q", "--allow-empty", "-m", "another", cwd=checkout)
     commit = output("git", "rev-parse", "HEAD", cwd=checkout)[:12]
     other = output("docker", "build", "-q", "-", input=f"FROM fraudline/score:{RELEASE}\nLABEL other=content\n")
@@ -183,21 +184,21 @@ def test_a_tag_that_holds_other_content_is_refused_before_anything_is_pushed(pub
 
 
 @pytest.mark.parametrize(
-    ("registry", "version", "says"),
+    ("registry", "version", "message"),
     [
         ("example.org", "1.2.3", "REGISTRY is a prefix with its slash, got 'example.org'"),
         ("example.org/", "dev", "VERSION 'dev' names no release"),
         ("example.org/", "0.0.0-never", "there is no image fraudline/etl:0.0.0-never; build and test it first"),
     ],
 )
-def test_what_would_not_be_a_release_is_refused(checkout: Path, registry: str, version: str, says: str):
+def test_a_wrong_registry_or_version_is_refused(checkout: Path, registry: str, version: str, message: str):
     ended = publish(checkout, registry, version)
     assert ended.returncode == 2
-    assert says in ended.stderr
+    assert message in ended.stderr
 
 
 def test_an_uncommitted_change_is_refused(checkout: Path):
-    """sha-COMMIT would name something that no commit holds."""
+    """The tag sha-COMMIT would name content that no commit holds."""
     (checkout / "changed").write_text("")
     ended = publish(checkout, "example.org/", "1.2.3")
     (checkout / "changed").unlink()
@@ -205,7 +206,7 @@ def test_an_uncommitted_change_is_refused(checkout: Path):
     assert "there are uncommitted changes" in ended.stderr
 
 
-def test_a_registry_that_does_not_answer_is_told(checkout: Path):
+def test_a_registry_that_does_not_answer_is_reported(checkout: Path):
     for image in IMAGES:
         output("docker", "tag", jobs.tagged(image), f"fraudline/{image}:{RELEASE}-x")
     ended = publish(checkout, "127.0.0.1:1/", f"{RELEASE}-x")
