@@ -43,38 +43,52 @@ def run(
     parameters = {"rounds": rounds, "max_depth": max_depth, "learning_rate": learning_rate, "seed": seed}
     booster, stopped = _fit(train, stopping, algorithm, parameters, channels.checkpoints)
     margins = booster.inplace_predict(calibrating.values, predict_type="margin")
-    manifest = {
+    calibration = platt(margins, calibrating.labels)
+    model = Model(booster, _manifest(run, algorithm, parameters, train, validation, booster, calibration))
+    folder = channels.output("model")
+    save(folder, model, _probe_rows(validation, seed))
+    summary = _summary(run, model.manifest, stopped=stopped)
+    # SageMaker Training uploads the model folder and nothing else.
+    (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _manifest(
+    run: Run,
+    algorithm: str,
+    parameters: dict[str, Any],
+    train: FeatureTable,
+    validation: FeatureTable,
+    booster: xgboost.Booster,
+    calibration: dict[str, float | str],
+) -> dict[str, Any]:
+    """Return what a model knows about itself; nothing in it differs between two runs over equal input."""
+    margins = booster.inplace_predict(validation.values, predict_type="margin")
+    return {
         "model_version": f"v{run.as_of}",
         "algorithm": algorithm,
         "contract": train.contract["contract"],
         "definitions": train.contract["definitions"],
         "features": train.contract["features"],
-        "calibration": platt(margins, calibrating.labels),
+        "calibration": calibration,
         "trees": booster.num_boosted_rounds(),
         "parameters": parameters,
         "train": _described(train),
-        "validation": {
-            **_described(validation),
-            "average_precision": average_precision(
-                validation.labels, booster.inplace_predict(validation.values, predict_type="margin")
-            ),
-        },
+        "validation": {**_described(validation), "average_precision": average_precision(validation.labels, margins)},
         "histograms": _histograms(train),
         "versions": {"fraudline": __version__, "xgboost": xgboost.__version__, "python": platform.python_version()},
     }
-    folder = channels.output("model")
-    save(folder, Model(booster, manifest), _probe_rows(validation, seed))
-    summary = {
+
+
+def _summary(run: Run, manifest: dict[str, Any], *, stopped: bool) -> Summary:
+    return {
         "training_job_name": run.job.name if run.job else None,
         "training_job_arn": run.job.arn if run.job else None,
         "status": "Stopped" if stopped else "Completed",
         "model_s3_path": None,
-        "record_count": len(train.labels),
+        "record_count": manifest["train"]["rows"],
         **{key: manifest[key] for key in ("model_version", "algorithm", "trees", "train", "validation", "calibration")},
     }
-    # SageMaker Training uploads the model folder and nothing else.
-    (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
-    return summary
 
 
 def _fit(
