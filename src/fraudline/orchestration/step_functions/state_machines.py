@@ -1,7 +1,7 @@
 """The state machines of training and of a day, for AWS Step Functions.
 
-A stage runs as a Lambda function of its image, as a Processing or Training job of it, or as a Glue job. An execution may
-set any setting for itself: a member of its input replaces the stack's value.
+A stage runs as a Lambda function of its image, as a Processing or Training job of it, or as a Glue job. An execution
+may set any setting for itself: a member of its input replaces the stack's value.
 """
 
 from __future__ import annotations
