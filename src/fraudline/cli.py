@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from fraudline import __version__
-from fraudline.catalog.environment import LOG
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.stage import Stage
@@ -41,10 +40,7 @@ def _main(arguments: Sequence[str]) -> int:
         options = _parser().parse_args(arguments)
         return int(options.command(options))
     except InputError as error:
-        if LOG.value() == "json":
-            _log.error("%s", error)
-        else:
-            print(error, file=sys.stderr)  # a sentence for a person, not a log entry
+        _log.error("%s", error)  # a user's error has no stack to show
         return ExitCode.INVALID_INPUT
 
 

@@ -50,7 +50,7 @@ def set_up(default: str = LOG.default) -> None:
     """
     form = os.environ.get(LOG.name) or default
     handler = logging.StreamHandler()
-    handler.setFormatter(_JsonFormatter() if form == "json" else _PlainFormatter("%(levelname)s %(message)s"))
+    handler.setFormatter(_JsonFormatter() if form == "json" else _PlainFormatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for chatty in ("botocore", "boto3", "s3transfer", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

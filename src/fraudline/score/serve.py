@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import uvicorn
 
+from fraudline.catalog.environment import BIND_TO_PORT
 from fraudline.catalog.stage import Summary
 from fraudline.model.model import load
 from fraudline.runtime.channels import Channels
@@ -21,11 +20,11 @@ def run(channels: Channels, host: str, port: int) -> Summary:
         InputError: the model does not reproduce its probes, so it must not answer.
     """
     application = Application(load(channels))
-    port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", port))
+    bound = BIND_TO_PORT.value()
     config = uvicorn.Config(
         application,
         host=host,
-        port=port,
+        port=port if bound is None else bound,
         log_level="warning",
         access_log=False,
         lifespan="off",
