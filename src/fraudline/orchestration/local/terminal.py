@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fraudline.catalog.plan import plan, resolve
+from fraudline.catalog.plan import plan
 from fraudline.catalog.risk import BOUNDS, HIGH, MEDIUM
 from fraudline.catalog.stage import SUMMARY_FILE, Stage
+from fraudline.catalog.templates import resolve
 from fraudline.catalog.workflow import MODELS, REPORT, Execution
 from fraudline.orchestration.local.launchers import Finished
 from fraudline.orchestration.local.runner import Folders
