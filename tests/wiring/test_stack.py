@@ -12,7 +12,6 @@ import pytest
 
 from fraudline.catalog import environment
 from fraudline.catalog.plan import JobPlan, plan, settings, title
-from fraudline.catalog.settings_table import SETTINGS
 from fraudline.catalog.stages import STAGES
 from fraudline.catalog.templates import resolve
 from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF, WORKFLOWS
@@ -51,14 +50,6 @@ def test_every_setting_is_a_parameter_or_known_to_the_stack():
     parameters = set(aws.stack()["Parameters"])
     for name in settings():
         assert [title(name) in parameters, name in KNOWN, name in PER_EXECUTION].count(True) == 1, name
-
-
-@pytest.mark.parametrize("setting", [it for it in SETTINGS.values() if it.cloudformation], ids=lambda it: it.key)
-def test_a_key_of_the_settings_file_is_a_parameter(setting: Any):
-    """Its default is the stack's, so that a file that leaves it out changes nothing."""
-    parameter = aws.stack()["Parameters"][setting.cloudformation]
-    default = "" if setting.default is None else setting.stack_text(setting.default)
-    assert str(parameter["Default"]) == default
 
 
 # State machines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fraudline.orchestration.stack.state_machines import substitutions
+from fraudline.orchestration.stack.substitutions import substitutions
 
 
 def test_a_definition_gets_the_values_it_names():

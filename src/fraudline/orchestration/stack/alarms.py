@@ -5,7 +5,7 @@ from __future__ import annotations
 from fraudline.catalog.stage import Alarm
 from fraudline.catalog.stages import STAGES
 from fraudline.orchestration.stack.intrinsics import Resource, Resources, Value, attribute, ref
-from fraudline.orchestration.stack.state_machines import machines
+from fraudline.orchestration.stack.machines import MACHINES
 
 _DAY, _HOUR, _MINUTES = 86_400, 3_600, 300
 _SIDES = {"above": ("Maximum", "GreaterThanThreshold"), "below": ("Minimum", "LessThanThreshold")}
@@ -129,7 +129,7 @@ def _executions(metric: str, description: str) -> Resource:
                             "Stat": "Sum",
                         },
                     }
-                    for machine in machines()
+                    for machine in MACHINES
                 ),
             ],
         },

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
 from fraudline.catalog import parsing, settings
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.parsing import argument
 from fraudline.catalog.plan import title
 from fraudline.orchestration.images import images
@@ -105,8 +106,8 @@ def _built_wheel() -> Path:
     return wheels[0]
 
 
-def main(arguments: Sequence[str] | None = None, *, glue: Path) -> int:
-    """Run one command and return its exit code: 2 where the caller has to do something first."""
+def main(arguments: Sequence[str] | None = None, *, glue: Path) -> ExitCode:
+    """Run one command; ``INVALID_INPUT`` means that the caller has to do something first."""
     options = _parser().parse_args(arguments)
     try:
         file = settings.load(options.settings_file)
@@ -120,11 +121,11 @@ def main(arguments: Sequence[str] | None = None, *, glue: Path) -> int:
             deploy(cloud, name, values, glue=glue, image_file=image_file, wheel=options.wheel)
     except InputError as error:
         print(f"{options.command}: {error}", file=sys.stderr)
-        return 2
+        return ExitCode.INVALID_INPUT
     except (ClientError, NoCredentialsError, NoRegionError) as error:
         print(f"{options.command}: AWS: {error}; check credentials, region and permissions", file=sys.stderr)
-        return 2
-    return 0
+        return ExitCode.INVALID_INPUT
+    return ExitCode.OK
 
 
 def _setting(text: str) -> tuple[str, str]:

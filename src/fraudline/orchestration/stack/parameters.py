@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fraudline.catalog.plan import settings, title
+from fraudline.catalog.settings_table import SETTINGS
 from fraudline.catalog.stage import Parameter
 from fraudline.catalog.stages import IMAGES, NOW, REPLACE
 from fraudline.orchestration.stack.intrinsics import Value, attribute, choose, equals, join, negate, ref, sub
@@ -36,13 +37,53 @@ CONDITIONS = {
 }
 
 
+# What only the stack states about a parameter.
+_OWN: dict[str, dict[str, Any]] = {
+    "Name": {"AllowedPattern": "[a-z][a-z0-9-]{0,19}"},
+    "Engine": {"AllowedValues": ["StepFunctions", "SageMakerPipelines"]},
+    "DailyMode": {"AllowedValues": ["EXPRESS", "STANDARD"]},
+    "LogRetentionDays": {"AllowedValues": [30, 60, 90, 180, 365, 400, 731]},
+    "Hosting": {
+        "AllowedValues": ["None", "Endpoint"],
+        "Description": "Endpoint: host the champion on an endpoint that is always on; None: score in process",
+    },
+}
+
+
 def parameters() -> dict[str, dict[str, Any]]:
-    """Return every parameter: the deployment's, the stack's, and the settings of stages."""
-    return {**_deployment(), **_stack(), **stage_parameters()}
+    """Return every parameter: the deployment's, the site's, and the settings of stages."""
+    return {**_deployment(), **_site(), **_stages()}
 
 
-def stage_parameters() -> dict[str, dict[str, Any]]:
-    """Return the settings of stages that the stack does not know itself, as parameters."""
+def _deployment() -> dict[str, dict[str, Any]]:
+    """Return what make deploy fills in."""
+    descriptions = {
+        "ArtifactsBucket": "Bucket with the uploaded state machines, Glue scripts and wheel",
+        "ArtifactsPrefix": "Prefix of this version in that bucket",
+        "Wheel": "File name of the wheel there",
+        "GlueModules": "Pinned packages that Glue installs besides the wheel, separated by commas",
+        **{f"{image.title()}Image": f"Image {image} in ECR, by digest" for image in IMAGES},
+    }
+    return {name: {"Type": "String", "Description": text} for name, text in descriptions.items()}
+
+
+def _site() -> dict[str, dict[str, Any]]:
+    """Return what the settings file sets for the stack, other than the settings of stages."""
+    types = {"integer": "Number", "list": "CommaDelimitedList"}
+    return {
+        setting.cloudformation: {
+            "Type": types.get(setting.kind, "String"),
+            "Default": setting.default if setting.kind == "integer" else setting.stack_text(setting.default),
+            "Description": _sentence(setting.description),
+            **_OWN.get(setting.cloudformation, {}),
+        }
+        for setting in SETTINGS.values()
+        if setting.cloudformation and not setting.parameter
+    }
+
+
+def _stages() -> dict[str, dict[str, Any]]:
+    """Return the settings of stages that the stack does not know itself."""
     return {
         title(name): _parameter(setting)
         for name, setting in settings().items()
@@ -61,78 +102,10 @@ def _parameter(setting: Parameter) -> dict[str, Any]:
 
 def _described(setting: Parameter) -> str:
     """Return the catalog's description, and the unit where the description does not name it."""
-    text = setting.description[0].upper() + setting.description[1:]
+    text = _sentence(setting.description)
     named = isinstance(setting.default, bool) or setting.unit.lower() in text.lower()
     return text if named else f"{text} ({setting.unit})"
 
 
-def _text(description: str, default: str | None = None, **limits: Any) -> dict[str, Any]:
-    given = {} if default is None else {"Default": default}
-    return {"Type": "String", **given, **limits, "Description": description}
-
-
-def _number(description: str, default: int, **limits: Any) -> dict[str, Any]:
-    return {"Type": "Number", "Default": default, **limits, "Description": description}
-
-
-def _deployment() -> dict[str, dict[str, Any]]:
-    """Return what make deploy fills in."""
-    return {
-        "Name": _text(
-            "Prefix of every name, so that stacks can coexist", "fraud", AllowedPattern="[a-z][a-z0-9-]{0,19}"
-        ),
-        "ArtifactsBucket": _text("Bucket with the uploaded state machines, Glue scripts and wheel"),
-        "ArtifactsPrefix": _text("Prefix of this version in that bucket"),
-        "Wheel": _text("File name of the wheel there"),
-        "GlueModules": _text("Pinned packages that Glue installs besides the wheel, separated by commas"),
-        **{f"{image.title()}Image": _text(f"Image {image} in ECR, by digest") for image in IMAGES},
-    }
-
-
-def _stack() -> dict[str, dict[str, Any]]:
-    return {
-        "Engine": _text(
-            "What the schedules start; pipeline.py upsert creates the pipelines",
-            "StepFunctions",
-            AllowedValues=["StepFunctions", "SageMakerPipelines"],
-        ),
-        "DailyMode": _text(
-            "EXPRESS: Lambda functions, for days that take less than five minutes; STANDARD: Processing jobs",
-            "EXPRESS",
-            AllowedValues=["EXPRESS", "STANDARD"],
-        ),
-        "Timezone": _text("Time zone of both schedules", "UTC"),
-        "TrainingCron": _text("Sundays at 2 AM; monthly is cron(0 2 1 * ? *)", "cron(0 2 ? * SUN *)"),
-        "DailyCron": _text("Every day at 6 AM", "cron(0 6 * * ? *)"),
-        "TransactionSource": _text(
-            "Source of the events with detail type Transaction that are scored one by one", "bank.transactions"
-        ),
-        "OperationsEmail": _text("Address that receives failures and alarms, or empty", ""),
-        "KmsKeyArn": _text(
-            "Key for everything that is stored; its policy must admit the same services as the stack's own key. "
-            "Empty: create one",
-            "",
-        ),
-        "SubnetIds": {
-            "Type": "CommaDelimitedList",
-            "Default": "",
-            "Description": "Private subnets for functions and jobs, or empty",
-        },
-        "SecurityGroupIds": {
-            "Type": "CommaDelimitedList",
-            "Default": "",
-            "Description": "Security groups in those subnets",
-        },
-        "AnswerSeconds": _number("An investigation without an answer is escalated after this time", 86_400),
-        "EscalationSeconds": _number("An escalated investigation fails after this time without an answer", 172_800),
-        "LogRetentionDays": _number("How long logs are kept", 90, AllowedValues=[30, 60, 90, 180, 365, 400, 731]),
-        "Hosting": _text(
-            "Endpoint: keep an endpoint running; None: score in process, which costs nothing between runs",
-            "None",
-            AllowedValues=["None", "Endpoint"],
-        ),
-        "EndpointName": _text("Name of that endpoint", "fraud-detection-model-v1"),
-        "ProcessingInstance": _text("Instance type of Processing jobs", "ml.m5.xlarge"),
-        "TrainingInstance": _text("Instance type of Training jobs", "ml.m5.xlarge"),
-        "GlueWorkers": _number("Workers of type G.1X for each Glue job", 5),
-    }
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
