@@ -1,7 +1,7 @@
-"""What moto lacks of the services that run the stack, joined to its server: a stack in it really runs.
+"""A moto server in which a deployed stack really runs: the joints add what moto lacks of its services.
 
-docs/offline.md lists the joints, each with what moto does instead and the shape that AWS documents, and what is not
-shown by any of this. Each stands in one place here, and test_engine.py holds it to that shape.
+docs/offline.md lists the joints, each with what moto does instead and the shape that AWS documents, and what none of
+this can show. Each joint has one place here, and test_engine.py checks its shape.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,111 +53,148 @@ from tests.entrypoints.jobs import tagged
 from tests.wiring.aws import operation
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-EXPRESS_AT_MOST = 300  # seconds
+EXPRESS_SECONDS = 300  # the service's limit for an EXPRESS execution
 
 Properties = Mapping[str, Any]
+Joint = tuple[Any, str, Any]  # the owner in moto, the attribute's name, its replacement
 
 
 @dataclass
 class Functions:
-    """The stack's functions, each in one container, which is started when it is invoked for the first time."""
+    """The stack's Lambda functions, each in a container of its own that starts at the first invocation.
+
+    Attributes:
+        containers: stops the containers when the engine stops.
+        environment: variables by which a container reaches this AWS.
+        on_answer: called with a function's name and answer, before the caller gets the answer.
+    """
 
     containers: ExitStack
     environment: Mapping[str, str]
-    answered: Callable[[str, Any], None] = lambda _name, _answer: None  # told of each answer, before the machine is
+    on_answer: Callable[[str, Any], None] = lambda _name, _answer: None
     _running: dict[str, tuple[str, threading.Lock]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def address(self, function: LambdaFunction) -> tuple[str, threading.Lock]:
+    def invoke(self, function: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
+        """Return what moto expects of an invocation: the payload, whether it is an error, and the log."""
+        address, lock = self._started(function)
+        with lock:  # a second event at the same time crashes the emulator
+            answer = emulator.invoke(address, event, function.timeout + 5)
+        self.on_answer(function.function_name, answer)
+        return json.dumps(answer), isinstance(answer, dict) and "errorType" in answer, ""
+
+    def _started(self, function: LambdaFunction) -> tuple[str, threading.Lock]:
+        """Return a function's address and lock; start its container if necessary."""
         with self._lock:
             if function.function_name not in self._running:
-                told = {
-                    "NAME": function.function_name,
-                    "TIMEOUT": function.timeout,
-                    "MEMORY_SIZE": function.memory_size,
-                }
-                environment = {f"AWS_LAMBDA_FUNCTION_{name}": str(value) for name, value in told.items()}
-                environment |= {**self.environment, **function.environment_vars}
-                (image,) = re.findall(r"fraudline/(\w+)[@:]", function.code["ImageUri"])
-                started = emulator.function(tagged(image), function.image_config.cmd, environment)
-                self._running[function.function_name] = self.containers.enter_context(started), threading.Lock()
+                address = self.containers.enter_context(self._container(function))
+                self._running[function.function_name] = address, threading.Lock()
             return self._running[function.function_name]
 
-    def invoke(self, function: LambdaFunction, event: Any = None) -> tuple[str, bool, str]:
-        """Payload, whether it tells of an error, and the log."""
-        address, lock = self.address(function)
-        with lock:
-            answer = emulator.invoke(address, event, function.timeout + 5)
-        self.answered(function.function_name, answer)
-        return json.dumps(answer), isinstance(answer, dict) and "errorType" in answer, ""
+    def _container(self, function: LambdaFunction) -> AbstractContextManager[str]:
+        environment = {
+            **self.environment,
+            "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
+            "AWS_LAMBDA_FUNCTION_TIMEOUT": str(function.timeout),
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory_size),
+            **function.environment_vars,
+        }
+        (image,) = re.findall(r"fraudline/(\w+)[@:]", function.code["ImageUri"])
+        return emulator.function(tagged(image), function.image_config.cmd, environment)
 
 
 @dataclass
 class Engine:
-    """An AWS in which a stack runs."""
+    """An AWS in which a stack runs.
+
+    Attributes:
+        address: URL of every service.
+        functions: the stack's Lambda functions.
+        recorded: properties of the resources that moto's CloudFormation does not know, by logical ID.
+        waits: seconds that state machines would have waited before they tried again.
+    """
 
     address: str
     functions: Functions
-    kept: dict[str, Properties] = field(default_factory=dict)  # by logical name, what moto's CloudFormation passes over
+    recorded: dict[str, Properties] = field(default_factory=dict)
+    waits: list[float] = field(default_factory=list)
 
-    waits: list[float] = field(default_factory=list)  # seconds that a state would have waited before it tried again
-
-    def fire(self, schedule: str, at: datetime) -> None:
-        """A schedule's time has come: its message is sent, with that time in it."""
-        target = self.kept[schedule]["Target"]
-        scheduled = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        message = target["Input"].replace("<aws.scheduler.scheduled-time>", scheduled)
-        boto3.client("sqs").send_message(QueueUrl=queue_of(target["Arn"]), MessageBody=message)
+    def fire(self, schedule: str, scheduled: datetime) -> None:
+        """Send a schedule's message with its scheduled time."""
+        target = self.recorded[schedule]["Target"]
+        time_text = scheduled.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        message = target["Input"].replace("<aws.scheduler.scheduled-time>", time_text)
+        boto3.client("sqs").send_message(QueueUrl=queue_url(target["Arn"]), MessageBody=message)
 
     def poll(self, pipe: str) -> list[dict[str, Any]]:
-        """A pipe takes one batch from its queue, if there is any; what its machine answered.
+        """Let a pipe pass one batch of its queue to its state machine, and return the answers.
 
-        What ended well is deleted. What did not comes back when it is visible again: at once here, as if that time
-        had passed; the queue itself counts, and sets aside what came too often.
+        A batch that succeeds is deleted. One that fails is visible again at once, as if its visibility timeout had
+        passed; the queue itself counts attempts, and moves a message to its dead-letter queue after too many.
         """
-        made = self.kept[pipe]
-        queue, sqs = queue_of(made["Source"]), boto3.client("sqs")
-        size = made["SourceParameters"]["SqsQueueParameters"]["BatchSize"]
-        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=size).get("Messages", [])
+        properties = self.recorded[pipe]
+        queue = queue_url(properties["Source"])
+        size = properties["SourceParameters"]["SqsQueueParameters"]["BatchSize"]
+        messages = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=size).get("Messages", [])
         if not messages:
             return []
-        assert made["TargetParameters"]["StepFunctionStateMachineParameters"]["InvocationType"] == "REQUEST_RESPONSE"
-        records = [record_of(message, made["Source"]) for message in messages]
-        batch = [transformed(made["TargetParameters"]["InputTemplate"], record) for record in records]
-        # boto3 would put sync- before the host's name.
-        client = boto3.client(
-            "stepfunctions", config=Config(inject_host_prefix=False, read_timeout=EXPRESS_AT_MOST + 5)
-        )
-        answer = client.start_sync_execution(stateMachineArn=made["Target"], input=json.dumps(batch))
-        for message in messages:
-            if answer["status"] == "SUCCEEDED":
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            else:
-                visible = {"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"]}
-                sqs.change_message_visibility(**visible, VisibilityTimeout=0)
+        target = properties["TargetParameters"]
+        assert target["StepFunctionStateMachineParameters"]["InvocationType"] == "REQUEST_RESPONSE"
+        records = [pipe_record(message, properties["Source"]) for message in messages]
+        batch = [apply_template(target["InputTemplate"], record) for record in records]
+        answer = _run_express(properties["Target"], batch)
+        _settle(queue, messages, succeeded=answer["status"] == "SUCCEEDED")
         return [answer]
 
-    def executions(self, machine: str) -> list[dict[str, Any]]:
-        """The executions of a machine, the first one first."""
-        listed = boto3.client("stepfunctions").list_executions(stateMachineArn=machine)["executions"]
-        return sorted(listed, key=lambda execution: execution["startDate"])
+    def executions(self, state_machine: str) -> list[dict[str, Any]]:
+        """Return the executions of a state machine, the oldest first."""
+        executions = boto3.client("stepfunctions").list_executions(stateMachineArn=state_machine)["executions"]
+        return sorted(executions, key=lambda execution: execution["startDate"])
 
-    def ended(self, execution: str, within: float = 60) -> dict[str, Any]:
-        """An execution, as it is described once it is over."""
-        client, until = boto3.client("stepfunctions"), time.monotonic() + within
-        while (described := client.describe_execution(executionArn=execution))["status"] == "RUNNING":
-            assert time.monotonic() < until, f"{execution} still runs"
+    def wait_for(self, execution: str, seconds: float = 60) -> dict[str, Any]:
+        """Return the description of an execution once it has ended; fail if it takes longer."""
+        client, deadline = boto3.client("stepfunctions"), time.monotonic() + seconds
+        while (description := client.describe_execution(executionArn=execution))["status"] == "RUNNING":
+            assert time.monotonic() < deadline, f"{execution} has not ended after {seconds} s"
             time.sleep(0.02)
-        return described
+        return description
 
 
-def queue_of(arn: str) -> str:
+def _run_express(state_machine: str, content: Any) -> dict[str, Any]:
+    # boto3 would put sync- before the host's name.
+    config = Config(inject_host_prefix=False, read_timeout=EXPRESS_SECONDS + 5)
+    client = boto3.client("stepfunctions", config=config)
+    answer: dict[str, Any] = client.start_sync_execution(stateMachineArn=state_machine, input=json.dumps(content))
+    return answer
+
+
+def _settle(queue: str, messages: list[Any], *, succeeded: bool) -> None:
+    """Delete the messages of a batch that succeeded; make those of a failed one visible again."""
+    sqs = boto3.client("sqs")
+    for message in messages:
+        key = {"QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"]}
+        if succeeded:
+            sqs.delete_message(**key)
+        else:
+            sqs.change_message_visibility(**key, VisibilityTimeout=0)
+
+
+def queue_url(arn: str) -> str:
+    """Return the URL of a queue from its ARN or its name."""
     url: str = boto3.client("sqs").get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
     return url
 
 
-def received(queue: str) -> list[dict[str, Any]]:
-    """Every message of a queue, which is empty then."""
+def subscribe(topic: str, queue: str) -> str:
+    """Create a queue that receives a topic's messages, and return its URL; the topic is an ARN, the queue a name."""
+    url: str = boto3.client("sqs").create_queue(QueueName=queue)["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
+    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    return url
+
+
+def drain(queue: str) -> list[dict[str, Any]]:
+    """Return every message of a queue, and delete them."""
     sqs, messages = boto3.client("sqs"), []
     while batch := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
         messages += batch
@@ -166,8 +203,13 @@ def received(queue: str) -> list[dict[str, Any]]:
     return messages
 
 
-def record_of(message: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """A message as a pipe has it; a body that is JSON can be reached into."""
+def drain_notifications(queue: str) -> list[dict[str, Any]]:
+    """Return what a queue received from its topic, and delete it."""
+    return [json.loads(json.loads(message["Body"])["Message"]) for message in drain(queue)]
+
+
+def pipe_record(message: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return a message as a pipe sees it; paths can lead into a body that is JSON."""
     try:
         body = json.loads(message["Body"])
     except ValueError:
@@ -176,78 +218,87 @@ def record_of(message: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {**attributes, "body": body, "eventSource": "aws:sqs", "eventSourceARN": source, "awsRegion": REGION}
 
 
-def transformed(template: str, record: Any) -> Any:
-    """An input template with its <$.paths> filled in; a path that leads nowhere "won't appear in the output"."""
-    marked = json.loads(re.sub(r"<(\$[^<>]*)>", r'"<\1>"', template))
+def apply_template(template: str, record: Any) -> Any:
+    """Fill in the <$.paths> of an input template; a path that leads nowhere "won't appear in the output"."""
+    quoted = json.loads(re.sub(r"<(\$[^<>]*)>", r'"<\1>"', template))
 
-    def at(path: str) -> Any:
-        found = record
+    def select(path: str) -> Any:
+        value = record
         for name in path.split(".")[1:]:
-            found = found.get(name) if isinstance(found, Mapping) else None
-        return found
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
 
-    values = {name: at(value[1:-1]) if value.startswith("<$") else value for name, value in marked.items()}
+    values = {name: select(value[1:-1]) if value.startswith("<$") else value for name, value in quoted.items()}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def envelope_of(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event as a target of its rule receives it."""
-    given = event["time"]
-    when = given if isinstance(given, str) else datetime.fromtimestamp(given, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def event_envelope(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event as its rule's target receives it."""
+    sent = event["time"]
+    time_text = sent if isinstance(sent, str) else datetime.fromtimestamp(sent, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     names = ("version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail")
-    return {name: {**event, "time": when}[name] for name in names}
+    return {name: {**event, "time": time_text}[name] for name in names}
 
 
 @contextmanager
 def engine() -> Iterator[Engine]:
-    """A server with all joints, empty at first, which whoever asks AWS in this process asks."""
+    """Start an empty server with all joints; every AWS client of this process calls it."""
     with ExitStack() as joints, ExitStack() as containers:
         moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         moto.start()
         joints.callback(moto.stop)
         _, port = moto.get_host_and_port()
-        settings = {
+        environment = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "x",
             "AWS_SECRET_ACCESS_KEY": "x",
         }
-        # The machines call the services back by that port.
-        joints.enter_context(patch.dict("os.environ", settings | {"MOTO_PORT": str(port)}))
+        # State machines call the services by MOTO_PORT.
+        joints.enter_context(patch.dict("os.environ", environment | {"MOTO_PORT": str(port)}))
         joints.enter_context(patch.dict(default_user_config, {"stepfunctions": {"execute_state_machine": True}}))
-        joined = Engine(settings["AWS_ENDPOINT_URL"], Functions(containers, settings))
-        for owner, name, joint in (*_joints(joined), *_joints_of_tasks()):
-            joints.enter_context(patch.object(owner, name, joint, create=True))
+        started = Engine(environment["AWS_ENDPOINT_URL"], Functions(containers, environment))
+        for owner, name, replacement in (*_joints(started), *_joints_of_tasks()):
+            joints.enter_context(patch.object(owner, name, replacement, create=True))
         aws_clients.client.cache_clear()
         joints.callback(aws_clients.client.cache_clear)
         moto_api_backend.reset()
         joints.callback(moto_api_backend.reset)
-        joints.callback(_stop_what_runs)
-        yield joined
+        joints.callback(_stop_executions)
+        yield started
 
 
-def _stop_what_runs() -> None:
-    for machine in stepfunctions_parser_backends[ACCOUNT][REGION].state_machines:
-        for execution in machine.executions:
+def _stop_executions() -> None:
+    for state_machine in stepfunctions_parser_backends[ACCOUNT][REGION].state_machines:
+        for execution in state_machine.executions:
             if execution.status == "RUNNING":
                 execution.stop(stop_date=datetime.now(UTC), error=None, cause=None)
 
 
-def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
-    """What is put in the place of what in moto."""
-    make_function, make_bucket, send, start = (
+def _joints(cloud: Engine) -> Iterator[Joint]:
+    """Yield the joints of CloudFormation, Lambda, events and executions."""
+    yield from _joints_of_resources(cloud)
+    yield LambdaFunction, "_invoke_lambda", lambda function, event=None: cloud.functions.invoke(function, event)
+    # moto deletes a container of its own by this digest; there is none.
+    yield LambdaFunction, "code_digest", ""
+    yield from _joints_of_executions()
+    # Record the pauses before a retry instead of waiting.
+    yield retrier_decl, "time", SimpleNamespace(sleep=cloud.waits.append)
+    yield Rule, "send_to_targets", _sending_to_state_machines()
+
+
+def _joints_of_resources(cloud: Engine) -> Iterator[Joint]:
+    """Yield what CloudFormation creates from a template's resources."""
+    create_function, create_bucket = (
         LambdaFunction.create_from_cloudformation_json,
         FakeBucket.create_from_cloudformation_json,
-        Rule.send_to_targets,
-        StepFunctionsParserBackend.start_execution,
     )
-    detail = Execution.get_start_execution_details
-    known, digest = parsing.resource_class_from_type, ""
+    resource_class = parsing.resource_class_from_type
 
-    def machine_from(_cls: type, name: str, made: Any, account: str, region: str, **_: Any) -> StateMachine:
-        properties = made["Properties"]
-        lies = properties["DefinitionS3Location"]
-        definition = s3_backends[account]["aws"].get_object(lies["Bucket"], lies["Key"]).value.decode()
+    def create_state_machine(_cls: type, name: str, resource: Any, account: str, region: str, **_: Any) -> StateMachine:
+        properties = resource["Properties"]
+        location = properties["DefinitionS3Location"]
+        definition = s3_backends[account]["aws"].get_object(location["Bucket"], location["Key"]).value.decode()
         for key, value in properties.get("DefinitionSubstitutions", {}).items():
             definition = definition.replace(f"${{{key}}}", str(value))
         return stepfunctions_parser_backends[account][region].create_state_machine(
@@ -257,70 +308,106 @@ def _joints(joined: Engine) -> Iterator[tuple[Any, str, Any]]:
             sm_type=properties.get("StateMachineType", "STANDARD"),
         )
 
-    def function_from(_cls: type, name: str, made: Any, account: str, region: str, **others: Any) -> LambdaFunction:
-        function = make_function(name, made, account, region, **others)
-        function.package_type = made["Properties"]["PackageType"]
-        function.image_config = ImageConfig(made["Properties"].get("ImageConfig", {}))
+    def create_function_of_image(
+        _cls: type, name: str, resource: Any, account: str, region: str, **others: Any
+    ) -> LambdaFunction:
+        function = create_function(name, resource, account, region, **others)
+        function.package_type = resource["Properties"]["PackageType"]
+        function.image_config = ImageConfig(resource["Properties"].get("ImageConfig", {}))
         return function
 
-    def bucket_from(_cls: type, name: str, made: Any, account: str, region: str, **others: Any) -> FakeBucket:
-        bucket = make_bucket(name, made, account, region, **others)
-        told = made["Properties"].get("NotificationConfiguration", {}).get("EventBridgeConfiguration", {})
-        if told.get("EventBridgeEnabled"):
+    def create_bucket_with_events(
+        _cls: type, name: str, resource: Any, account: str, region: str, **others: Any
+    ) -> FakeBucket:
+        bucket = create_bucket(name, resource, account, region, **others)
+        notifications = resource["Properties"].get("NotificationConfiguration", {})
+        if notifications.get("EventBridgeConfiguration", {}).get("EventBridgeEnabled"):
             bucket.set_notification_configuration({"EventBridgeConfiguration": {}})
         return bucket
 
     def class_of(kind: str) -> Any:
-        return (parsing.get_model_map().get(kind) and known(kind)) or _kept_by(joined)
+        return (parsing.get_model_map().get(kind) and resource_class(kind)) or _recorded_in(cloud)
+
+    yield StateMachine, "create_from_cloudformation_json", classmethod(create_state_machine)
+    yield LambdaFunction, "create_from_cloudformation_json", classmethod(create_function_of_image)
+    yield FakeBucket, "create_from_cloudformation_json", classmethod(create_bucket_with_events)
+    yield parsing, "resource_class_from_type", class_of
+
+
+def _recorded_in(cloud: Engine) -> type:
+    """Return a class of resource that does nothing but record its properties."""
+
+    class Recorded:
+        def __init__(self, name: str) -> None:
+            self.physical_resource_id = name
+
+        @classmethod
+        def create_from_cloudformation_json(
+            cls, name: str, resource: Any, _account: str, _region: str, **others: Any
+        ) -> Recorded:
+            cloud.recorded[others["LogicalId"]] = resource["Properties"]
+            return cls(resource["Properties"].get("Name", name))
+
+        @classmethod
+        def delete_from_cloudformation_json(cls, *_: Any) -> None:
+            return
+
+        def is_created(self) -> bool:
+            return True
+
+    return Recorded
+
+
+def _joints_of_executions() -> Iterator[Joint]:
+    start, details_of = StepFunctionsParserBackend.start_execution, Execution.get_start_execution_details
 
     def start_execution(
         backend: Any, state_machine_arn: str, name: str | None = None, execution_input: Any = None, trace: Any = None
     ) -> Any:
         return start(backend, state_machine_arn, name or str(uuid.uuid4()), execution_input, trace)
 
-    def execution_details(execution: Execution) -> Any:
-        details = detail(execution)
+    def start_execution_details(execution: Execution) -> Any:
+        details = details_of(execution)
         details.start_time = f"{details.start_time:%Y-%m-%dT%H:%M:%S}.{details.start_time.microsecond // 1000:03}Z"
         return details
 
+    yield StepFunctionsParserBackend, "start_execution", start_execution
+    yield Execution, "get_start_execution_details", start_execution_details
+    yield StepFunctionResponse, "start_sync_execution", _start_sync_execution
+
+
+def _sending_to_state_machines() -> Callable[..., None]:
+    """Return what sends a rule's events to state machines too; moto raises NotImplementedError for them."""
+    send = Rule.send_to_targets
+
     def send_to_targets(rule: Rule, event: Any, transform_input: bool = True) -> None:
-        machines = [target for target in rule.targets if target["Arn"].split(":")[2] == "states"]
-        if machines and rule.event_pattern.matches_event(event):
-            for target in machines:
+        state_machines = [target for target in rule.targets if target["Arn"].split(":")[2] == "states"]
+        if state_machines and rule.event_pattern.matches_event(event):
+            for target in state_machines:
                 backend = stepfunctions_parser_backends[rule.account_id][rule.region_name]
-                backend.start_execution(target["Arn"], None, json.dumps(envelope_of(event)))
+                backend.start_execution(target["Arn"], None, json.dumps(event_envelope(event)))
         others = copy(rule)
-        others.targets = [target for target in rule.targets if target not in machines]
+        others.targets = [target for target in rule.targets if target not in state_machines]
         send(others, event, transform_input)
 
-    yield StateMachine, "create_from_cloudformation_json", classmethod(machine_from)
-    yield LambdaFunction, "create_from_cloudformation_json", classmethod(function_from)
-    yield FakeBucket, "create_from_cloudformation_json", classmethod(bucket_from)
-    yield LambdaFunction, "_invoke_lambda", lambda function, event=None: joined.functions.invoke(function, event)
-    yield LambdaFunction, "code_digest", digest  # it deletes a container of its own by that
-    yield parsing, "resource_class_from_type", class_of
-    yield StepFunctionsParserBackend, "start_execution", start_execution
-    yield Execution, "get_start_execution_details", execution_details
-    yield retrier_decl, "time", SimpleNamespace(sleep=joined.waits.append)
-    yield StepFunctionResponse, "start_sync_execution", _start_sync_execution
-    yield Rule, "send_to_targets", send_to_targets
+    return send_to_targets
 
 
-def _joints_of_tasks() -> Iterator[tuple[Any, str, Any]]:
-    """Likewise, of single states."""
-    ask, end = StateTaskServiceSfn._eval_service_task, Environment.set_ended
+def _joints_of_tasks() -> Iterator[Joint]:
+    """Yield the joints of single states: executions as tasks, and task tokens."""
+    run_task, end = StateTaskServiceSfn._eval_service_task, Environment.set_ended
 
     def start_by_task(
         task: StateTaskServiceSfn, env: Any, resource_runtime_part: Any, normalised_parameters: Any, **others: Any
     ) -> None:
         shapes = operation("stepfunctions", task.resource.api_action)
         task._to_boto_request(normalised_parameters, shapes.input_shape)
-        ask(task, env, resource_runtime_part, normalised_parameters, **others)
+        run_task(task, env, resource_runtime_part, normalised_parameters, **others)
         task._from_boto_response(env.stack[-1], shapes.output_shape)
         env.stack.append(json.loads(to_json_str(env.stack.pop())))
 
     def set_ended(frame: Environment) -> None:
-        """A state is over, in time or not: so is its token."""
+        """End a state, in time or not; its token ends with it."""
         end(frame)
         token = frame.states.context_object.context_object_data.get("Task", {}).get("Token")
         if endpoint := frame.callback_pool_manager.get(token):
@@ -361,27 +448,3 @@ def _start_sync_execution(response: StepFunctionResponse) -> ActionResult:
         "output": json.dumps(execution.output) if execution.status == "SUCCEEDED" else None,
     }
     return ActionResult({name: value for name, value in answer.items() if value is not None})
-
-
-def _kept_by(joined: Engine) -> type:
-    """A class of resource that does nothing but keep what it was made with."""
-
-    class Kept:
-        def __init__(self, name: str) -> None:
-            self.physical_resource_id = name
-
-        @classmethod
-        def create_from_cloudformation_json(
-            cls, name: str, made: Any, _account: str, _region: str, **told: Any
-        ) -> Kept:
-            joined.kept[told["LogicalId"]] = made["Properties"]
-            return cls(made["Properties"].get("Name", name))
-
-        @classmethod
-        def delete_from_cloudformation_json(cls, *_: Any) -> None:
-            return
-
-        def is_created(self) -> bool:
-            return True
-
-    return Kept

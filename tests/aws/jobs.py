@@ -1,7 +1,7 @@
-"""What SageMaker and Glue do with a job, done here: folders filled from S3, its image or script run, outputs put back.
+"""Jobs as SageMaker and Glue run them: download the inputs from S3, run the image or script, upload the outputs.
 
-docs/offline.md lists the joints by which moto does it, each with the shape that AWS documents; test_jobs.py holds them
-to it. A container's network, where it has one, is this machine's.
+docs/offline.md lists the joints by which moto starts them, each with the shape that AWS documents; test_jobs.py checks
+those shapes. A container that has a network uses this computer's.
 """
 
 from __future__ import annotations
@@ -48,19 +48,25 @@ from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
 from fraudline.catalog.stage import SUMMARY_FILE
 from fraudline.catalog.templates import resolve
 from fraudline.runtime import s3
+from tests.aws.engine import Joint
 from tests.entrypoints.jobs import tagged
 
 REPOSITORY = Path(__file__).parents[2]
 SPARK = Path(os.environ.get("FRAUDLINE_SPARK_PYTHON", REPOSITORY / ".venv-spark" / "bin" / "python"))
-# Arguments by which Glue is told, not the script.
-GLUES_OWN = ("--additional-python-modules", "--enable-", "--job-language")
+# Arguments for Glue itself, which the script never gets.
+GLUE_OPTIONS = ("--additional-python-modules", "--enable-", "--job-language")
 
 Request = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a job ended: what its container left for whoever asks, and why it failed, where it did."""
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        message: SageMaker's ExitMessage, which the container wrote.
+        failure: SageMaker's FailureReason, or Glue's ErrorMessage; empty where the job succeeded.
+    """
 
     message: str = ""
     failure: str = ""
@@ -68,7 +74,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Container:
-    """What is asked of a container; without an entrypoint it has the image's own."""
+    """How to start a container; without an entrypoint it keeps the image's."""
 
     image: str
     entrypoint: list[str]
@@ -76,27 +82,24 @@ class Container:
     environment: Mapping[str, str]
     isolated: bool = False
 
-    @property
-    def stage(self) -> str:
-        return (self.entrypoint[1:] or self.arguments)[0]
 
-
-Carrier = Callable[[Container, Path], int]  # with the folder that is /opt/ml; its exit code
+# Runs a container with a folder as /opt/ml, and returns its exit code.
+RunContainer = Callable[[Container, Path], int]
 
 
 # SageMaker
 
 
-def processing(request: Request, ml: Path, run: Carrier) -> Ended:
-    """A request of CreateProcessingJob from its beginning to its end."""
+def run_processing_job(request: Request, ml: Path, run: RunContainer) -> Outcome:
+    """Run a request of CreateProcessingJob with a new folder as /opt/ml."""
     _configure(ml / "config", processingjobconfig=request, resourceconfig=_hosts(request["ProcessingResources"]))
     (ml / "output").mkdir()
     for item in request.get("ProcessingInputs", []):
         if not _fetch(item["S3Input"]["S3Uri"], _below(ml, item["S3Input"]["LocalPath"])):
-            return _nothing_at(item["S3Input"]["S3Uri"])
+            return _no_objects(item["S3Input"]["S3Uri"])
     outputs = [item["S3Output"] for item in request["ProcessingOutputConfig"]["Outputs"]]
-    for place in outputs:
-        _below(ml, place["LocalPath"]).mkdir(parents=True)
+    for output in outputs:
+        _below(ml, output["LocalPath"]).mkdir(parents=True)
     app = request["AppSpecification"]
     container = Container(
         app["ImageUri"],
@@ -105,16 +108,17 @@ def processing(request: Request, ml: Path, run: Carrier) -> Ended:
         request.get("Environment", {}),
         request.get("NetworkConfig", {}).get("EnableNetworkIsolation", False),
     )
-    code, message = run(container, ml), _left(ml / "output" / "message")
+    code = run(container, ml)
+    message = _reported(ml / "output" / "message")
     if code:
-        return Ended(message, f"AlgorithmError: See job logs for more information, exit code: {code}")
-    for place in outputs:
-        s3.upload(_below(ml, place["LocalPath"]), place["S3Uri"], str)
-    return Ended(message)
+        return Outcome(message, f"AlgorithmError: See job logs for more information, exit code: {code}")
+    for output in outputs:
+        s3.upload(_below(ml, output["LocalPath"]), output["S3Uri"], str)
+    return Outcome(message)
 
 
-def training(request: Request, ml: Path, run: Carrier) -> Ended:
-    """A request of CreateTrainingJob, likewise; what it leaves in /opt/ml/model becomes model.tar.gz."""
+def run_training_job(request: Request, ml: Path, run: RunContainer) -> Outcome:
+    """Run a request of CreateTrainingJob with a new folder as /opt/ml; /opt/ml/model becomes model.tar.gz."""
     channels = {item["ChannelName"]: item for item in request["InputDataConfig"]}
     mode = {"TrainingInputMode": request["AlgorithmSpecification"]["TrainingInputMode"]}
     _configure(
@@ -128,18 +132,22 @@ def training(request: Request, ml: Path, run: Carrier) -> Ended:
     for name, item in channels.items():
         uri = item["DataSource"]["S3DataSource"]["S3Uri"]
         if not _fetch(uri, ml / "input" / "data" / name):
-            return _nothing_at(uri)
+            return _no_objects(uri)
     image, environment = request["AlgorithmSpecification"]["TrainingImage"], request.get("Environment", {})
     code = run(Container(image, [], ["train"], environment, request.get("EnableNetworkIsolation", False)), ml)
     if code:
-        return Ended(failure=f"AlgorithmError: {_left(ml / 'output' / 'failure')}, exit code: {code}")
-    with tempfile.TemporaryDirectory() as packed:
-        with tarfile.open(Path(packed, "model.tar.gz"), "w:gz") as archive:
-            for path in sorted((ml / "model").iterdir()):
+        return Outcome(failure=f"AlgorithmError: {_reported(ml / 'output' / 'failure')}, exit code: {code}")
+    prefix = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+    _upload_archive(ml / "model", f"{prefix}/{request['TrainingJobName']}/output/")
+    return Outcome()
+
+
+def _upload_archive(model: Path, prefix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(Path(folder, "model.tar.gz"), "w:gz") as archive:
+            for path in sorted(model.iterdir()):
                 archive.add(path, path.name)
-        below = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
-        s3.upload(Path(packed), f"{below}/{request['TrainingJobName']}/output/", str)
-    return Ended()
+        s3.upload(Path(folder), prefix, str)
 
 
 def _configure(folder: Path, **files: Any) -> None:
@@ -154,10 +162,10 @@ def _hosts(resources: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fetch(uri: str, folder: Path) -> bool:
-    """Whether there is anything: one object keeps its name, and all below a prefix their paths."""
+    """Download one object, or all below a prefix; return False where there is none."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     folder.mkdir(parents=True)
-    if Path(key).suffix:
+    if Path(key).suffix:  # a prefix of these jobs has none
         try:
             boto3.client("s3").download_file(bucket, key, str(folder / Path(key).name))
         except ClientError:
@@ -167,50 +175,51 @@ def _fetch(uri: str, folder: Path) -> bool:
     return s3.exists(uri)
 
 
-def _nothing_at(uri: str) -> Ended:
-    return Ended(failure=f'ClientError: No S3 objects found under S3 URL "{uri}" given in input data source.')
+def _no_objects(uri: str) -> Outcome:
+    return Outcome(failure=f'ClientError: No S3 objects found under S3 URL "{uri}" given in input data source.')
 
 
 def _below(ml: Path, path: str) -> Path:
     return ml / Path(path).relative_to("/opt/ml")
 
 
-def _left(file: Path) -> str:
-    """What a container wrote for whoever asks: the first 1,024 characters."""
+def _reported(file: Path) -> str:
+    """Return what SageMaker reports of a container's file: its first 1,024 characters."""
     return file.read_text()[:1024] if file.is_file() else ""
 
 
 # Glue
 
 
-def on_spark(script: Path, arguments: Mapping[str, str], folder: Path) -> Ended:
-    """A run of a Glue job, over copies of what lies in S3 below its arguments."""
-    assert SPARK.exists(), f"{SPARK} has Spark and is missing; make it with: make spark-setup"
-    given = {name: value for name, value in arguments.items() if not name.startswith(GLUES_OWN)}
-    as_of = date.fromisoformat(given["--as-of"])
-    places = {name: resolve(value, as_of) for name, value in given.items() if s3.is_uri(value)}
-    for place in places.values():
-        s3.fetch(place, _copy(place, folder))
-    copied = {name: str(_copy(value, folder)) if s3.is_uri(value) else value for name, value in given.items()}
+def run_glue_job(script: Path, arguments: Mapping[str, str], folder: Path) -> Outcome:
+    """Run the script of a Glue job; this Spark can't read S3, so an s3:// argument is copied to a folder and back."""
+    assert SPARK.exists(), f"{SPARK} has Spark and is missing; create it with: make spark-setup"
+    own = {name: value for name, value in arguments.items() if not name.startswith(GLUE_OPTIONS)}
+    as_of = date.fromisoformat(own["--as-of"])
+    uris = {name: resolve(value, as_of) for name, value in own.items() if s3.is_uri(value)}
+    for uri in uris.values():
+        s3.fetch(uri, _copy(uri, folder))
+    copied = {name: str(_copy(value, folder)) if s3.is_uri(value) else value for name, value in own.items()}
     command = [str(SPARK), str(script), *(word for pair in copied.items() for word in pair)]
-    quick = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
-    ended = subprocess.run(command, env=quick | os.environ, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        return Ended(failure=ended.stderr.rstrip().splitlines()[-1])
-    for checksum in folder.rglob("*.crc"):  # Hadoop leaves them on a local disk alone
+    # Many short jobs on one computer: a quick start counts more than compiled code.
+    java = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    process = subprocess.run(command, env=java | os.environ, capture_output=True, text=True, check=False)
+    if process.returncode:
+        return Outcome(failure=process.stderr.rstrip().splitlines()[-1])
+    for checksum in folder.rglob("*.crc"):  # Hadoop writes them only on a local disk
         checksum.unlink()
-    for name, place in places.items():
+    for name, uri in uris.items():
         if name.startswith("--output-"):
-            s3.upload(_copy(place, folder), place, lambda file: file == SUMMARY_FILE)
-    return Ended()
+            s3.upload(_copy(uri, folder), uri, lambda file: file == SUMMARY_FILE)
+    return Outcome()
 
 
-def _copy(place: str, folder: Path) -> Path:
-    return folder / place.removeprefix("s3://")
+def _copy(uri: str, folder: Path) -> Path:
+    return folder / uri.removeprefix("s3://")
 
 
-def define(properties: Mapping[str, Any]) -> None:
-    """Make a Glue job of a stack's AWS::Glue::Job, which moto's CloudFormation passes over."""
+def create_glue_job(properties: Mapping[str, Any]) -> None:
+    """Create a Glue job from the properties of an AWS::Glue::Job, which moto's CloudFormation does not know."""
     names = ("Name", "Role", "Command", "DefaultArguments", "ExecutionProperty", "GlueVersion")
     boto3.client("glue").create_job(**{name: properties[name] for name in names})
 
@@ -218,135 +227,151 @@ def define(properties: Mapping[str, Any]) -> None:
 # In moto
 
 
-def image_of(uri: str) -> str:
-    """The image on this machine that stands for one in ECR."""
-    (name,) = re.findall(r"fraudline/(\w+)[@:]", uri)
-    return tagged(name)
-
-
 @dataclass
 class Jobs:
-    """The jobs that ran, each by its stage or script, and what of them a test may spoil."""
+    """The jobs that ran, and what a test makes of the next ones.
+
+    Attributes:
+        folder: for the disks of all jobs.
+        environment: variables by which a container reaches this AWS.
+        ran: the stage or script of each job that started, in order.
+        outcomes: how the next jobs of a stage or script end, without running.
+        refusals: error codes with which the next requests to create a job fail.
+    """
 
     folder: Path
     environment: Mapping[str, str]
     ran: list[str] = field(default_factory=list)
-    otherwise: dict[str, list[Ended]] = field(default_factory=dict)  # ends so, without running
-    busy: list[str] = field(default_factory=list)  # the API's next answers instead
+    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def in_docker(self, container: Container, ml: Path) -> int:
-        """As the service runs it, but with its network, where it has one, this machine's."""
-        named = {**container.environment, **({} if container.isolated else self.environment)}
+        """Run a container as SageMaker does, except that its network, where it has one, is this computer's."""
+        environment = {**container.environment, **({} if container.isolated else self.environment)}
         command = ["docker", "run", "--rm", "-v", f"{ml}:/opt/ml"]
         command += ["--network", "none" if container.isolated else "host"]
-        command += [word for name, value in named.items() for word in ("-e", f"{name}={value}")]
+        command += [word for name, value in environment.items() for word in ("-e", f"{name}={value}")]
         if container.entrypoint:
             command += ["--entrypoint", container.entrypoint[0]]
-        command += [image_of(container.image), *container.entrypoint[1:], *container.arguments]
+        command += [local_image(container.image), *container.entrypoint[1:], *container.arguments]
         return subprocess.run(command, capture_output=True, check=False).returncode
 
-    def begin(self, name: str, run: Callable[[Path], Ended], done: Callable[[Ended], None]) -> None:
-        """Run a job beside whoever started it."""
+    def start(self, name: str, run: Callable[[Path], Outcome], on_end: Callable[[Outcome], None]) -> None:
+        """Run a job in a thread of its own, with a new folder for its disk."""
         self.ran.append(name)
-        instead = self.otherwise.get(name)
+        prepared = self.outcomes.get(name)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
 
-        def go() -> None:
+        def run_to_end() -> None:
             try:
-                done(instead.pop(0) if instead else run(folder))
+                on_end(prepared.pop(0) if prepared else run(folder))
             except Exception as error:
-                done(Ended(failure=f"InternalServerError: {error!r}"))
+                on_end(Outcome(failure=f"InternalServerError: {error!r}"))
                 raise
 
-        self._threads.append(threading.Thread(target=go))
+        self._threads.append(threading.Thread(target=run_to_end))
         self._threads[-1].start()
 
-    def end(self) -> None:
+    def join(self) -> None:
+        """Wait until every job has ended."""
         for thread in self._threads:
             thread.join()
 
 
+def local_image(uri: str) -> str:
+    """Return the image on this computer that stands for one in ECR."""
+    (name,) = re.findall(r"fraudline/(\w+)[@:]", uri)
+    return tagged(name)
+
+
 @contextmanager
 def jobs(folder: Path, environment: Mapping[str, str]) -> Iterator[Jobs]:
-    """The joints, in whatever server of moto runs in this process.
+    """Add the joints to any server of moto in this process.
 
     Args:
-        folder: for all that jobs keep on their disks.
-        environment: by which a container reaches that server.
+        folder: for the disks of all jobs.
+        environment: variables by which a container reaches that server.
     """
-    joined = Jobs(folder, environment)
+    started = Jobs(folder, environment)
     with ExitStack() as joints:
-        for owner, name, joint in _joints(joined):
-            joints.enter_context(patch.object(owner, name, joint))
-        joints.callback(joined.end)
-        yield joined
+        for owner, name, replacement in _joints(started):
+            joints.enter_context(patch.object(owner, name, replacement))
+        joints.callback(started.join)
+        yield started
 
 
-def _joints(joined: Jobs) -> Iterator[tuple[Any, str, Any]]:
-    """What is put in the place of what in moto."""
-    for kind, execute in {"processing": processing, "training": training}.items():
-        yield SageMakerResponse, f"create_{kind}_job", _creating(joined, kind, execute)
-    start = FakeJob.start_job_run
-    described = FakeJobRun.as_dict
-
-    def start_job_run(job: FakeJob, **given: Any) -> str:
-        started = start(job, **given)
-        run = job.job_runs[-1]
-        run._transitions, run.ended = [("RUNNING", "RUNNING")], None
-        run.status = "RUNNING"
-
-        def done(ended: Ended) -> None:
-            run.ended = ended
-            run._transitions = [(state := "FAILED" if ended.failure else "SUCCEEDED", state)]
-            run.status = state
-
-        script = REPOSITORY / "glue" / "jobs" / Path(job.command["ScriptLocation"]).name
-        joined.begin(script.stem, lambda folder: on_spark(script, run.arguments, folder), done)
-        return started
-
-    def as_dict(run: FakeJobRun) -> dict[str, Any]:
-        failed = {"ErrorMessage": run.ended.failure} if run.ended and run.ended.failure else {}
-        return {**described(run), **failed}
-
-    yield FakeJob, "start_job_run", start_job_run
-    yield FakeJobRun, "as_dict", as_dict
+def _joints(running: Jobs) -> Iterator[Joint]:
+    for kind, run in {"processing": run_processing_job, "training": run_training_job}.items():
+        yield SageMakerResponse, f"create_{kind}_job", _creating(running, kind, run)
+    yield from _joints_of_glue(running)
     both = {ResourceCondition.Sync, ResourceCondition.WaitForTaskToken}
     yield state_task_service_glue, "_SUPPORTED_INTEGRATION_PATTERNS", both
     yield state_task_service_factory, "StateTaskServiceUnsupported", Synchronous
 
 
-def _creating(joined: Jobs, kind: str, execute: Callable[[Request, Path, Carrier], Ended]) -> Callable[..., Any]:
+def _joints_of_glue(running: Jobs) -> Iterator[Joint]:
+    start, description = FakeJob.start_job_run, FakeJobRun.as_dict
+
+    def start_job_run(job: FakeJob, **request: Any) -> str:
+        run_id = start(job, **request)
+        run = job.job_runs[-1]
+        run.outcome = None
+        _set_glue_state(run, "RUNNING")
+
+        def on_end(outcome: Outcome) -> None:
+            run.outcome = outcome
+            _set_glue_state(run, "FAILED" if outcome.failure else "SUCCEEDED")
+
+        script = REPOSITORY / "glue" / "jobs" / Path(job.command["ScriptLocation"]).name
+        running.start(script.stem, lambda folder: run_glue_job(script, run.arguments, folder), on_end)
+        return run_id
+
+    def as_dict(run: FakeJobRun) -> dict[str, Any]:
+        failed = {"ErrorMessage": run.outcome.failure} if run.outcome and run.outcome.failure else {}
+        return {**description(run), **failed}
+
+    yield FakeJob, "start_job_run", start_job_run
+    yield FakeJobRun, "as_dict", as_dict
+
+
+def _set_glue_state(run: FakeJobRun, state: str) -> None:
+    run._transitions = [(state, state)]  # else moto moves on to the next state when the run is described
+    run.status = state
+
+
+def _creating(running: Jobs, kind: str, run: Callable[[Request, Path, RunContainer], Outcome]) -> Callable[..., Any]:
+    """Return the operation that creates a job of a kind and starts it."""
     create = getattr(SageMakerResponse, f"create_{kind}_job")
 
-    def created(response: SageMakerResponse) -> ActionResult:
+    def create_job(response: SageMakerResponse) -> ActionResult:
         request = json.loads(response.body)
         name = request[f"{kind.title()}JobName"]
-        held = getattr(response.sagemaker_backend, f"{kind}_jobs")
-        if joined.busy:
-            raise JsonRESTError(joined.busy.pop(0), "Try again later")
-        if name in held:
+        existing = getattr(response.sagemaker_backend, f"{kind}_jobs")
+        if running.refusals:
+            raise JsonRESTError(running.refusals.pop(0), "Try again later")
+        if name in existing:
             raise ResourceInUseException(f"Job name must be unique within an AWS account and region: {name}")
         answer = create(response)
-        job = held[name]
+        job = existing[name]
 
-        def state(status: str) -> None:
+        def set_status(status: str) -> None:
             setattr(job, f"{kind}_job_status", status)
 
-        def done(ended: Ended) -> None:
-            job.exit_message, job.failure_reason = ended.message or None, ended.failure or None
-            state("Failed" if ended.failure else "Completed")
+        def on_end(outcome: Outcome) -> None:
+            job.exit_message, job.failure_reason = outcome.message or None, outcome.failure or None
+            set_status("Failed" if outcome.failure else "Completed")
 
-        state("InProgress")
+        set_status("InProgress")
         stage = request["AppSpecification"]["ContainerEntrypoint"][1] if kind == "processing" else "train"
-        joined.begin(stage, lambda folder: execute(request, folder / "ml", joined.in_docker), done)
+        running.start(stage, lambda folder: run(request, folder / "ml", running.in_docker), on_end)
         return answer
 
-    return created
+    return create_job
 
 
 class Synchronous(StateTaskServiceUnsupported):
-    """sagemaker:create…Job.sync: waits for the job that it started."""
+    """The task sagemaker:create…Job.sync, which waits for the job that it started."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -361,7 +386,7 @@ class Synchronous(StateTaskServiceUnsupported):
         key = f"{kind.title()}JobName"
         name = {key: normalised_parameters[key]}
 
-        def described() -> Any:
+        def description_once_ended() -> Any:
             job = getattr(client, f"describe_{kind}_job")(**name)
             job.pop("ResponseMetadata")
             status = job[f"{kind.title()}JobStatus"]
@@ -372,14 +397,15 @@ class Synchronous(StateTaskServiceUnsupported):
             error = StatesErrorName(typ=StatesErrorNameType.StatesTaskFailed)
             raise FailureEventException(self._failure(env, error, to_json_str(job)))
 
-        return described
+        return description_once_ended
 
     def _from_error(self, env: Any, ex: Exception) -> FailureEvent:
         if not isinstance(ex, ClientError):
             return super()._from_error(env, ex)
         code = ex.response["Error"]["Code"]
-        of_its_own = code in ("ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound")
-        name = f"{code}Exception" if of_its_own else "AmazonSageMakerException"
+        # SageMaker's API defines only these errors; every other one comes under the service's name.
+        defined = code in ("ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound")
+        name = f"{code}Exception" if defined else "AmazonSageMakerException"
         return self._failure(env, CustomErrorName(f"SageMaker.{name}"), f"{ex} (Error Code: {code})")
 
     def _failure(self, env: Any, error: Any, cause: str) -> FailureEvent:

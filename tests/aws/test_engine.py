@@ -1,9 +1,10 @@
-"""What was joined to the server has the shapes that AWS documents."""
+"""The engine's joints have the shapes that AWS documents."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -12,27 +13,28 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.aws.engine import Engine, engine, queue_of, received, transformed
+from tests.aws.engine import Engine, apply_template, drain, engine, queue_url
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed")  # that server's sockets
+# moto's server leaves its sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed")
 
 ROLE = "arn:aws:iam::123456789012:role/any"
 STACK = """
-Parameters: {Says: {Type: String, Default: hello}}
+Parameters: {Greeting: {Type: String, Default: hello}}
 Resources:
   Role:
     Type: AWS::IAM::Role
     Properties:
       AssumeRolePolicyDocument:
         Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: "sts:AssumeRole"}]
-  Machine:
+  StateMachine:
     Type: AWS::StepFunctions::StateMachine
     Properties:
-      StateMachineName: machine
+      StateMachineName: greeter
       StateMachineType: EXPRESS
       RoleArn: arn:aws:iam::123456789012:role/any
-      DefinitionS3Location: {Bucket: artifacts, Key: machine.json}
-      DefinitionSubstitutions: {Says: !Ref Says, Fails: Refused}
+      DefinitionS3Location: {Bucket: artifacts, Key: greeter.json}
+      DefinitionSubstitutions: {Greeting: !Ref Greeting, Error: Refused}
   Function:
     Type: AWS::Lambda::Function
     Properties:
@@ -50,7 +52,7 @@ Resources:
     Type: AWS::Events::Rule
     Properties:
       EventPattern: {source: [bank, aws.s3]}
-      Targets: [{Id: start, Arn: !Ref Machine, RoleArn: arn:aws:iam::123456789012:role/any}]
+      Targets: [{Id: start, Arn: !Ref StateMachine, RoleArn: arn:aws:iam::123456789012:role/any}]
   Dead: {Type: AWS::SQS::Queue, Properties: {QueueName: dead}}
   Queue:
     Type: AWS::SQS::Queue
@@ -65,118 +67,121 @@ Resources:
     Properties:
       Source: !GetAtt Queue.Arn
       SourceParameters: {SqsQueueParameters: {BatchSize: 1}}
-      Target: !Ref Machine
+      Target: !Ref StateMachine
       TargetParameters:
         StepFunctionStateMachineParameters: {InvocationType: REQUEST_RESPONSE}
         InputTemplate: '{"at": <$.body.scheduled>}'
 """
-# It says what it was started with, and refuses what has no "at" and is no event.
+# It returns its input, and fails where that has no "at" and is no event.
 DEFINITION: dict[str, Any] = {
-    "StartAt": "Which",
+    "StartAt": "CheckInput",
     "States": {
-        "Which": {
+        "CheckInput": {
             "Type": "Choice",
             "Choices": [
-                {"Variable": "$[0].at", "IsPresent": True, "Next": "Says"},
-                {"Variable": "$.source", "IsPresent": True, "Next": "Says"},
+                {"Variable": "$[0].at", "IsPresent": True, "Next": "Greet"},
+                {"Variable": "$.source", "IsPresent": True, "Next": "Greet"},
             ],
-            "Default": "Refuses",
+            "Default": "Refuse",
         },
-        "Says": {
+        "Greet": {
             "Type": "Pass",
-            "Parameters": {"says": "${Says}", "given.$": "$", "started.$": "$$.Execution.StartTime"},
+            "Parameters": {"greeting": "${Greeting}", "input.$": "$", "started.$": "$$.Execution.StartTime"},
             "End": True,
         },
-        "Refuses": {"Type": "Fail", "Error": "${Fails}", "Cause": "there is nothing to say"},
+        "Refuse": {"Type": "Fail", "Error": "${Error}", "Cause": "nobody to greet"},
     },
 }
-MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:machine"
+GREETER = "arn:aws:states:us-east-1:123456789012:stateMachine:greeter"
 
 
 @pytest.fixture(scope="module")
-def made() -> Any:
+def cloud() -> Iterator[Engine]:
+    """Start an AWS with the stack above in it."""
     with engine() as started:
         boto3.client("s3").create_bucket(Bucket="artifacts")
-        boto3.client("s3").put_object(Bucket="artifacts", Key="machine.json", Body=json.dumps(DEFINITION))
-        formation = boto3.client("cloudformation")
-        formation.create_stack(StackName="stack", TemplateBody=STACK)
-        assert formation.describe_stacks(StackName="stack")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+        boto3.client("s3").put_object(Bucket="artifacts", Key="greeter.json", Body=json.dumps(DEFINITION))
+        cloudformation = boto3.client("cloudformation")
+        cloudformation.create_stack(StackName="stack", TemplateBody=STACK)
+        assert cloudformation.describe_stacks(StackName="stack")["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
         yield started
 
 
-def start_sync(machine: str, given: Any) -> dict[str, Any]:
+def start_sync(state_machine: str, content: Any) -> dict[str, Any]:
     client = boto3.client("stepfunctions", config=Config(inject_host_prefix=False))
-    answer: dict[str, Any] = client.start_sync_execution(stateMachineArn=machine, input=json.dumps(given))
+    answer: dict[str, Any] = client.start_sync_execution(stateMachineArn=state_machine, input=json.dumps(content))
     return answer
 
 
-def events_of(made: Engine, kind: str) -> list[Any]:
-    """The events of a kind that a rule started executions with."""
-    ended = [made.ended(execution["executionArn"]) for execution in made.executions(MACHINE)]
-    given = [json.loads(execution["input"]) for execution in ended]
-    return [event for event in given if "source" in event and event["detail-type"] == kind]
+def received_events(cloud: Engine, kind: str) -> list[Any]:
+    """Return the events of a kind with which the rule started executions."""
+    executions = [cloud.wait_for(execution["executionArn"]) for execution in cloud.executions(GREETER)]
+    inputs = [json.loads(execution["input"]) for execution in executions]
+    return [event for event in inputs if "source" in event and event["detail-type"] == kind]
 
 
-@pytest.mark.usefixtures("made")
-def test_start_sync_execution_answers_once_it_is_over():
-    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html"""
-    answer = start_sync(MACHINE, [{"at": "now"}])
+@pytest.mark.usefixtures("cloud")
+def test_start_sync_execution_answers_after_the_end():
+    # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html
+    answer = start_sync(GREETER, [{"at": "now"}])
     output = json.loads(answer["output"])
-    assert (answer["status"], output["says"], output["given"]) == ("SUCCEEDED", "hello", [{"at": "now"}])
-    told = {"executionArn", "stateMachineArn", "name", "startDate", "stopDate", "status", "input", "output"}
-    assert answer.keys() - {"ResponseMetadata"} == told
-    failed = start_sync(MACHINE, [{}])
-    assert (failed["status"], failed["error"], failed["cause"]) == ("FAILED", "Refused", "there is nothing to say")
+    assert (answer["status"], output["greeting"], output["input"]) == ("SUCCEEDED", "hello", [{"at": "now"}])
+    members = {"executionArn", "stateMachineArn", "name", "startDate", "stopDate", "status", "input", "output"}
+    assert answer.keys() - {"ResponseMetadata"} == members
+    failed = start_sync(GREETER, [{}])
+    assert (failed["status"], failed["error"], failed["cause"]) == ("FAILED", "Refused", "nobody to greet")
     assert "output" not in failed
 
 
-@pytest.mark.usefixtures("made")
-def test_a_standard_machine_is_not_waited_for():
+@pytest.mark.usefixtures("cloud")
+def test_start_sync_execution_refuses_standard_state_machines():
     client = boto3.client("stepfunctions")
     standard = client.create_state_machine(name="standard", definition=json.dumps(DEFINITION), roleArn=ROLE)
     with pytest.raises(ClientError, match="StateMachineTypeNotSupported"):
         start_sync(standard["stateMachineArn"], [])
 
 
-@pytest.mark.usefixtures("made")
-def test_an_execution_without_a_name_has_one_of_its_own():
+@pytest.mark.usefixtures("cloud")
+def test_executions_without_a_name_do_not_clash():
     client = boto3.client("stepfunctions")
-    started = [client.start_execution(stateMachineArn=MACHINE)["executionArn"] for _ in range(2)]
+    started = [client.start_execution(stateMachineArn=GREETER)["executionArn"] for _ in range(2)]
     assert len(set(started)) == 2
 
 
-@pytest.mark.usefixtures("made")
-def test_the_context_objects_start_is_a_text():
-    """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html"""
-    started = json.loads(start_sync(MACHINE, [{"at": "now"}])["output"])["started"]
+@pytest.mark.usefixtures("cloud")
+def test_start_time_in_the_context_object_is_a_text():
+    # https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
+    started = json.loads(start_sync(GREETER, [{"at": "now"}])["output"])["started"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", started)
 
 
-@pytest.mark.usefixtures("made")
-def test_a_machine_of_a_stack_has_its_kind_and_its_values_as_they_stand():
-    """CloudFormation puts in a text for a text; what is no JSON then is refused."""
-    machine = boto3.client("stepfunctions").describe_state_machine(stateMachineArn=MACHINE)
-    assert machine["type"] == "EXPRESS"
-    assert json.loads(machine["definition"])["States"]["Says"]["Parameters"]["says"] == "hello"
+@pytest.mark.usefixtures("cloud")
+def test_substitutions_are_inserted_unchanged():
+    """So a quotation mark breaks the definition, as in CloudFormation."""
+    greeter = boto3.client("stepfunctions").describe_state_machine(stateMachineArn=GREETER)
+    assert greeter["type"] == "EXPRESS"
+    assert json.loads(greeter["definition"])["States"]["Greet"]["Parameters"]["greeting"] == "hello"
     with pytest.raises(Exception, match="ASLParserException"):
         boto3.client("cloudformation").create_stack(
-            StackName="quoted", TemplateBody=STACK, Parameters=[{"ParameterKey": "Says", "ParameterValue": '{"a": 1}'}]
+            StackName="quoted",
+            TemplateBody=STACK,
+            Parameters=[{"ParameterKey": "Greeting", "ParameterValue": '{"a": 1}'}],
         )
 
 
-@pytest.mark.usefixtures("made")
-def test_a_function_of_a_stack_has_its_image_and_its_command():
-    found = boto3.client("lambda").get_function(FunctionName="function")
-    assert found["Configuration"]["PackageType"] == "Image"
-    assert found["Configuration"]["ImageConfigResponse"]["ImageConfig"]["Command"] == ["lambda", "etl"]
-    assert found["Code"]["ImageUri"] == "1.dkr.ecr/fraudline/etl@sha256:0"
+@pytest.mark.usefixtures("cloud")
+def test_a_function_of_the_stack_has_its_image_and_command():
+    function = boto3.client("lambda").get_function(FunctionName="function")
+    assert function["Configuration"]["PackageType"] == "Image"
+    assert function["Configuration"]["ImageConfigResponse"]["ImageConfig"]["Command"] == ["lambda", "etl"]
+    assert function["Code"]["ImageUri"] == "1.dkr.ecr/fraudline/etl@sha256:0"
 
 
-def test_a_rule_starts_its_machine_with_the_event(made: Engine):
-    """https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html"""
-    entries = [{"Source": source, "DetailType": "Said", "Detail": '{"a": 1}'} for source in ("bank", "another")]
+def test_a_rule_starts_its_state_machine_with_the_event(cloud: Engine):
+    # https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
+    entries = [{"Source": source, "DetailType": "Greeting", "Detail": '{"a": 1}'} for source in ("bank", "another")]
     boto3.client("events").put_events(Entries=entries)
-    (event,) = events_of(made, "Said")
+    (event,) = received_events(cloud, "Greeting")
     names = {"version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail"}
     assert event.keys() == names
     assert (event["source"], event["detail"]) == ("bank", {"a": 1})
@@ -184,51 +189,50 @@ def test_a_rule_starts_its_machine_with_the_event(made: Engine):
     assert datetime.fromisoformat(event["time"]) - datetime.now(UTC) < timedelta(minutes=1)
 
 
-def test_an_object_that_is_created_is_an_event(made: Engine):
-    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
+def test_a_created_object_is_an_event(cloud: Engine):
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
     boto3.client("s3").put_object(Bucket="results", Key="history/a.json", Body=b"{}")
-    (event,) = events_of(made, "Object Created")
+    (event,) = received_events(cloud, "Object Created")
     assert event["source"] == "aws.s3"
     assert event["detail"]["bucket"] == {"name": "results"}
     assert event["detail"]["object"]["key"] == "history/a.json"
 
 
-def test_a_schedule_sends_its_own_time_in_utc(made: Engine):
-    """https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html"""
-    made.fire("Schedule", datetime(2026, 4, 2, 6, tzinfo=timezone(timedelta(hours=2))))
-    (message,) = received(queue_of("queue"))
+def test_a_schedule_sends_its_scheduled_time_in_utc(cloud: Engine):
+    # https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+    cloud.fire("Schedule", datetime(2026, 4, 2, 6, tzinfo=timezone(timedelta(hours=2))))
+    (message,) = drain(queue_url("queue"))
     assert json.loads(message["Body"]) == {"scheduled": "2026-04-02T04:00:00Z"}
 
 
-def test_a_pipe_brings_an_array_and_deletes_what_ended_well(made: Engine):
-    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html"""
-    made.fire("Schedule", datetime(2026, 4, 2, 6, tzinfo=UTC))
-    (answer,) = made.poll("Pipe")
+def test_a_pipe_passes_an_array_and_deletes_what_succeeded(cloud: Engine):
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html
+    cloud.fire("Schedule", datetime(2026, 4, 2, 6, tzinfo=UTC))
+    (answer,) = cloud.poll("Pipe")
     assert json.loads(answer["input"]) == [{"at": "2026-04-02T06:00:00Z"}]
-    assert made.poll("Pipe") == []
+    assert cloud.poll("Pipe") == []
 
 
-def test_what_fails_comes_again_until_it_is_set_aside(made: Engine):
-    """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html"""
-    boto3.client("sqs").send_message(QueueUrl=queue_of("queue"), MessageBody="not JSON")
-    assert [[answer["status"] for answer in made.poll("Pipe")] for _ in range(3)] == [["FAILED"], ["FAILED"], []]
-    assert [message["Body"] for message in received(queue_of("dead"))] == ["not JSON"]
+def test_a_failing_message_ends_in_the_dead_letter_queue(cloud: Engine):
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
+    boto3.client("sqs").send_message(QueueUrl=queue_url("queue"), MessageBody="not JSON")
+    assert [[answer["status"] for answer in cloud.poll("Pipe")] for _ in range(3)] == [["FAILED"], ["FAILED"], []]
+    assert [message["Body"] for message in drain(queue_url("dead"))] == ["not JSON"]
 
 
 @pytest.mark.parametrize(
     ("template", "record", "expected"),
     [
         ('{"a": <$.body.key>}', {"body": {"key": "text"}}, {"a": "text"}),
-        ('{"a": <$.body>, "b": "as it stands"}', {"body": {"key": [1]}}, {"a": {"key": [1]}, "b": "as it stands"}),
+        ('{"a": <$.body>, "b": "unchanged"}', {"body": {"key": [1]}}, {"a": {"key": [1]}, "b": "unchanged"}),
         ('{"a": <$.body.key>, "b": <$.body.other>}', {"body": {"key": 1}}, {"a": 1}),
     ],
 )
-def test_an_input_template_is_filled_in(template: str, record: Any, expected: Any):
-    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html"""
-    assert transformed(template, record) == expected
+def test_an_input_template_is_filled_in_from_the_record(template: str, record: Any, expected: Any):
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-input-transformation.html
+    assert apply_template(template, record) == expected
 
 
-def test_nothing_of_a_stack_is_lost(made: Engine):
-    """What moto's CloudFormation passes over is kept, with what it refers to."""
-    assert made.kept.keys() == {"Schedule", "Pipe"}
-    assert made.kept["Pipe"]["Target"] == MACHINE
+def test_unknown_resources_are_recorded_with_references_resolved(cloud: Engine):
+    assert cloud.recorded.keys() == {"Schedule", "Pipe"}
+    assert cloud.recorded["Pipe"]["Target"] == GREETER

@@ -1,4 +1,4 @@
-"""An investigation, executed: opened, asked, answered by its task token, or by nobody."""
+"""The investigation of a case, executed: answered by its task token, escalated, or never answered."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import boto3
 import pytest
 
 from fraudline.runtime import s3
-from tests.aws.engine import Engine
+from tests.aws.engine import Engine, subscribe
 
-# That server leaves its sockets to the garbage collector.
+# moto's server leaves its sockets to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed")
 
 CASE = {
@@ -25,64 +25,72 @@ CASE = {
     "customer_id": "customer-7",
 }
 LABELS = [{"transaction_id": "t1", "is_fraud": True}, {"transaction_id": "t2", "is_fraud": False}]
-SOON = 2  # seconds; both of an investigation's times in these tests
+SECONDS = 2  # to answer, and again after the escalation
 
 
 @dataclass(frozen=True)
 class Office:
-    """Where cases come in and are answered."""
+    """The office that investigates cases.
+
+    Attributes:
+        engine: the AWS in which the stack runs.
+        outputs: the stack's outputs.
+        queues: URL of the queue that receives each topic's messages.
+    """
 
     engine: Engine
     outputs: dict[str, str]
-    ears: dict[str, str]  # a queue that hears of a topic
+    queues: dict[str, str]
 
     def open(self, case: str) -> str:
-        machine = self.outputs["TrainingMachine"].replace("fraud-training", "fraud-investigation")
-        given = {"stateMachineArn": machine, "name": case, "input": json.dumps({"case_id": case, **CASE})}
-        execution: str = boto3.client("stepfunctions").start_execution(**given)["executionArn"]
+        """Open a case, and return the ARN of its execution."""
+        state_machine = self.outputs["TrainingMachine"].replace("fraud-training", "fraud-investigation")
+        content = json.dumps({"case_id": case, **CASE})
+        client = boto3.client("stepfunctions")
+        execution: str = client.start_execution(stateMachineArn=state_machine, name=case, input=content)["executionArn"]
         return execution
 
-    def asked(self, topic: str, case: str) -> dict[str, Any]:
-        """What a topic says of a case, once it does."""
-        sqs, until = boto3.client("sqs"), time.monotonic() + 10
-        while time.monotonic() < until:
-            for message in sqs.receive_message(QueueUrl=self.ears[topic], WaitTimeSeconds=1).get("Messages", []):
-                sqs.delete_message(QueueUrl=self.ears[topic], ReceiptHandle=message["ReceiptHandle"])
-                said: dict[str, Any] = json.loads(json.loads(message["Body"])["Message"])
-                if said["case_id"] == case:
-                    return said
-        raise AssertionError(f"{topic} says nothing of {case}")
+    def wait_for_message(self, topic: str, case: str) -> dict[str, Any]:
+        """Return the next message about a case; fail after 10 seconds without one."""
+        sqs, queue, deadline = boto3.client("sqs"), self.queues[topic], time.monotonic() + 10
+        while time.monotonic() < deadline:
+            for received in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", []):
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=received["ReceiptHandle"])
+                message: dict[str, Any] = json.loads(json.loads(received["Body"])["Message"])
+                if message["case_id"] == case:
+                    return message
+        raise AssertionError(f"no message to {topic} about {case}")
 
     def answer(self, question: dict[str, Any], answer: Any) -> None:
+        """Answer a question by its task token."""
         token = question["task_token"]
         boto3.client("stepfunctions").send_task_success(taskToken=token, output=json.dumps(answer))
 
     def case(self, case: str) -> dict[str, str]:
+        """Return a case's item in the table of cases."""
         item = boto3.client("dynamodb").get_item(TableName="fraud_cases", Key={"key": {"S": case}})["Item"]
         return {name: value["S"] for name, value in item.items()}
 
     def label(self, transaction: str) -> dict[str, Any] | None:
+        """Return the label that an investigation wrote, None where there is none."""
         text = s3.read(f"{self.outputs['Data']}/labeled/investigations/", f"{transaction}.jsonl")
         return text and json.loads(text)
 
 
 @pytest.fixture(scope="module")
 def office(cloud: Engine, deployed: Callable[..., dict[str, str]]) -> Office:
-    outputs = deployed(AnswerSeconds=SOON, EscalationSeconds=SOON)
-    ears = {}
-    for topic in ("cases", "escalation", "operations"):
-        ears[topic] = boto3.client("sqs").create_queue(QueueName=topic)["QueueUrl"]
-        told = {"TopicArn": f"arn:aws:sns:us-east-1:123456789012:fraud-{topic}", "Protocol": "sqs"}
-        boto3.client("sns").subscribe(**told, Endpoint=f"arn:aws:sqs:us-east-1:123456789012:{topic}")
-    return Office(cloud, outputs, ears)
+    outputs = deployed(AnswerSeconds=SECONDS, EscalationSeconds=SECONDS)
+    topics = ("cases", "escalation", "operations")
+    queues = {topic: subscribe(f"arn:aws:sns:us-east-1:123456789012:fraud-{topic}", topic) for topic in topics}
+    return Office(cloud, outputs, queues)
 
 
 def test_an_answer_becomes_labels_and_closes_the_case(office: Office):
     execution = office.open("answered")
-    question = office.asked("cases", "answered")
+    question = office.wait_for_message("cases", "answered")
     assert office.case("answered")["status"] == "OPEN"
     office.answer(question, {"labels": LABELS})
-    assert office.engine.ended(execution)["status"] == "SUCCEEDED"
+    assert office.engine.wait_for(execution)["status"] == "SUCCEEDED"
     assert office.case("answered")["status"] == "ANSWERED"
     for label in LABELS:
         written = office.label(label["transaction_id"])
@@ -91,39 +99,39 @@ def test_an_answer_becomes_labels_and_closes_the_case(office: Office):
         assert written["labeled_at"] > question["day"]
 
 
-def test_who_asks_never_names_the_customer(office: Office):
+def test_neither_question_nor_case_names_the_customer(office: Office):
     execution = office.open("masked")
-    question = office.asked("cases", "masked")
+    question = office.wait_for_message("cases", "masked")
     assert CASE["customer_id"] not in json.dumps(question)
     office.answer(question, {"labels": LABELS})
-    office.engine.ended(execution)
+    office.engine.wait_for(execution)
     assert CASE["customer_id"] not in json.dumps(office.case("masked"))
 
 
-def test_a_case_that_nobody_answers_is_escalated_and_can_be_answered_then(office: Office):
+def test_an_unanswered_case_is_escalated_and_can_be_answered(office: Office):
     execution = office.open("late")
-    first = office.asked("cases", "late")
-    second = office.asked("escalation", "late")
+    first = office.wait_for_message("cases", "late")
+    second = office.wait_for_message("escalation", "late")
     assert first["task_token"] != second["task_token"]
-    with pytest.raises(boto3.client("stepfunctions").exceptions.TaskTimedOut):  # who answers late is told
+    with pytest.raises(boto3.client("stepfunctions").exceptions.TaskTimedOut):  # the first token has expired
         office.answer(first, {"labels": LABELS})
     office.answer(second, {"labels": LABELS})
-    assert office.engine.ended(execution)["status"] == "SUCCEEDED"
+    assert office.engine.wait_for(execution)["status"] == "SUCCEEDED"
     assert office.case("late")["status"] == "ANSWERED"
 
 
-def test_a_case_that_nobody_ever_answers_is_told_and_no_label_is_made_up(office: Office):
-    ended = office.engine.ended(office.open("never"))
-    assert (ended["status"], ended["error"]) == ("FAILED", "Unanswered")
+def test_a_case_that_is_never_answered_fails_with_a_notice(office: Office):
+    execution = office.engine.wait_for(office.open("never"))
+    assert (execution["status"], execution["error"]) == ("FAILED", "Unanswered")
     assert office.case("never")["status"] == "UNANSWERED"
-    assert office.asked("operations", "never")["error"] == "Unanswered"
+    assert office.wait_for_message("operations", "never")["error"] == "Unanswered"
 
 
-def test_a_second_answer_is_refused_and_changes_nothing(office: Office):
+def test_a_second_answer_is_rejected_and_changes_nothing(office: Office):
     execution = office.open("twice")
-    question = office.asked("cases", "twice")
+    question = office.wait_for_message("cases", "twice")
     office.answer(question, {"labels": [{"transaction_id": "t3", "is_fraud": True}]})
-    assert office.engine.ended(execution)["status"] == "SUCCEEDED"
+    assert office.engine.wait_for(execution)["status"] == "SUCCEEDED"
     with pytest.raises(boto3.client("stepfunctions").exceptions.TaskTimedOut):
         office.answer(question, {"labels": [{"transaction_id": "t3", "is_fraud": False}]})
     written = office.label("t3")
@@ -132,18 +140,18 @@ def test_a_second_answer_is_refused_and_changes_nothing(office: Office):
 
 
 @pytest.mark.parametrize("answer", ["yes", {"labels": []}, {"labels": [{"transaction_id": "t4", "is_fraud": "yes"}]}])
-def test_what_is_not_understood_is_asked_again(office: Office, answer: Any):
+def test_an_invalid_answer_is_asked_again(office: Office, answer: Any):
     case = f"unclear-{abs(hash(str(answer)))}"
     execution = office.open(case)
-    office.answer(office.asked("cases", case), answer)
+    office.answer(office.wait_for_message("cases", case), answer)
     assert office.label("t4") is None
-    office.answer(office.asked("cases", case), {"labels": LABELS})
-    assert office.engine.ended(execution)["status"] == "SUCCEEDED"
+    office.answer(office.wait_for_message("cases", case), {"labels": LABELS})
+    assert office.engine.wait_for(execution)["status"] == "SUCCEEDED"
 
 
 def test_a_case_is_opened_once(office: Office):
-    """Alert-and-store may run again: an execution is named by its case."""
+    """alert-and-store may run again; an execution has the name of its case."""
     execution = office.open("once")
-    assert office.open("once") == execution  # of the same input: it is the same one
-    office.answer(office.asked("cases", "once"), {"labels": LABELS})
-    assert office.engine.ended(execution)["status"] == "SUCCEEDED"
+    assert office.open("once") == execution  # the same name and input: the same execution
+    office.answer(office.wait_for_message("cases", "once"), {"labels": LABELS})
+    assert office.engine.wait_for(execution)["status"] == "SUCCEEDED"
