@@ -109,7 +109,7 @@ def test_a_state_machine_reaches_what_it_names_only(name: str):
     targets = {logical_id for kind in kinds for logical_id in aws.resources(kind)}
     named = set(re.findall(r"\$\{(\w+)\}", aws.MACHINES[name].read_text()))
     resources = [it for statement in aws.statements(role_of(name)) for it in aws.as_list(statement["Resource"])]
-    reached = {found for it in resources for found in re.findall(r"\$\{(\w+?)(?:\.\w+)?\}", aws.text(it))}
+    reached = {target for it in resources for target in re.findall(r"\$\{(\w+?)(?:\.\w+)?\}", aws.text(it))}
     assert reached & targets == named & targets
 
 

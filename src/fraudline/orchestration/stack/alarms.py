@@ -12,7 +12,7 @@ _SIDES = {"above": ("Maximum", "GreaterThanThreshold"), "below": ("Minimum", "Le
 
 
 def alarms() -> Resources:
-    """Return the alarms of the stages' metrics, and of what runs them."""
+    """Return the alarms on metrics of stages, and on the services that run them."""
     return {**_metric_alarms(), **_platform_alarms()}
 
 

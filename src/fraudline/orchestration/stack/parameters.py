@@ -60,7 +60,7 @@ def _deployment() -> dict[str, dict[str, Any]]:
     descriptions = {
         "ArtifactsBucket": "Bucket with the uploaded state machines, Glue scripts and wheel",
         "ArtifactsPrefix": "Prefix of this version in that bucket",
-        "Wheel": "File name of the wheel there",
+        "Wheel": "File name of the wheel in it",
         "GlueModules": "Pinned packages that Glue installs besides the wheel, separated by commas",
         **{f"{image.title()}Image": f"Image {image} in ECR, by digest" for image in IMAGES},
     }

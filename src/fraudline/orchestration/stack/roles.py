@@ -54,7 +54,7 @@ _CALLS: dict[str, list[Statement]] = {
 
 
 def roles() -> Resources:
-    """Return the roles of stages and of what serves, and how they join the network."""
+    """Return the roles of stages, real-time functions, the endpoint and pipelines, and how they join the network."""
     jobs = [job for workflow in ("training", "daily") for job in plan(workflow)]
     realtime = _realtime_roles()
     network = {
@@ -129,8 +129,8 @@ def _lists(sid: str, base: str, patterns: list[str]) -> Statement:
     return statement(sid, "s3:ListBucket", attribute(_BUCKETS[base]), {"StringLike": {"s3:prefix": patterns}})
 
 
-def _reads(base: str, patterns: list[str], what: str = "") -> list[Statement]:
-    return [statement(f"Read{what}", "s3:GetObject", _objects(base, patterns)), _lists(f"List{what}", base, patterns)]
+def _reads(base: str, patterns: list[str], name: str = "") -> list[Statement]:
+    return [statement(f"Read{name}", "s3:GetObject", _objects(base, patterns)), _lists(f"List{name}", base, patterns)]
 
 
 def _realtime_roles() -> Resources:

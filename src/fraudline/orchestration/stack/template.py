@@ -1,4 +1,4 @@
-"""The whole template: what the catalog knows is derived from it, what only the stack knows stands in these modules."""
+"""The stack's template, derived from the catalog; these modules hold what only the stack knows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def template(definitions: Mapping[str, str]) -> dict[str, Any]:
         "Topics": topics(),
         "Logs": logs(),
         "Roles of stages: each reads and writes its stage's channels and nothing else": {**job_policies(), **roles()},
-        "What runs the stages": {**glue_jobs(), **functions()},
+        "Glue jobs and Lambda functions": {**glue_jobs(), **functions()},
         "State machines, each with a role of its own": state_machines(definitions),
         "From schedules to state machines": schedules(),
         "Events": events(),

@@ -118,7 +118,7 @@ def _tagged(value: Any) -> tuple[str, Any]:
 
 
 def _inline(value: Any, *, line: bool = False) -> str:
-    """Return a value as it stands in one line; ``line`` where nothing follows it there."""
+    """Return a value in one line; ``line`` where nothing else follows on that line."""
     tag, content = _tagged(value)
     if isinstance(content, Mapping):
         text = "{" + ", ".join(f"{_scalar(name)}: {_inline(each)}" for name, each in content.items()) + "}"
