@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tests.train.test_train import features
 pytestmark = pytest.mark.docker
 
 AS_OF = "2026-01-10"
+REQUIRED_VALUES = {"as_of": AS_OF, "table": "dynamodb://scores"}
 CONFIGURED = "/opt/ml/processing/somewhere"
 
 
@@ -327,7 +329,7 @@ def test_every_stage_obeys_sigterm_as_a_containers_first_process():
 
 
 def stop(stage: str) -> int:
-    """Return a stopped stage's exit code; on a busy computer it may end earlier, as it has no parameters."""
+    """Return a stopped stage's exit code; on a busy computer it may end earlier, as it has no input."""
     code = ExitCode.INVALID_INPUT
     for _ in range(4):
         if (code := stop_during_start(stage)) != ExitCode.INVALID_INPUT:
@@ -337,12 +339,15 @@ def stop(stage: str) -> int:
 
 def stop_during_start(stage: str) -> int:
     """Start a stage, send SIGTERM once it has a handler, and return its exit code."""
-    name = start("--cpus", "0.02", jobs.image(stage), stage)  # its libraries take ten seconds to import
+    required = [parameter for parameter in STAGES[stage].parameters if parameter.required]
+    options = [word for parameter in required for word in (parameter.option, REQUIRED_VALUES[parameter.name])]
+    name = start("--cpus", "0.02", jobs.image(stage), stage, *options)  # its libraries take ten seconds to import
     try:
         process = first_process(name)
-        while not catches_sigterm(process):
-            time.sleep(0.01)
-        subprocess.run(["docker", "kill", "--signal", "TERM", name], check=True, capture_output=True)
+        with suppress(FileNotFoundError, subprocess.CalledProcessError):  # it has ended by itself
+            while not catches_sigterm(process):
+                time.sleep(0.01)
+            subprocess.run(["docker", "kill", "--signal", "TERM", name], check=True, capture_output=True)
         return exit_code(name)
     finally:
         subprocess.run(["docker", "rm", "-f", name], check=True, capture_output=True)
