@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fraudline.orchestration.local.runner import Folders
     from fraudline.orchestration.local.suggestions import Invocation
 
-# Imports below functions: no image has what these commands need, and `fraudline STAGE` must start fast.
+# Functions import what they need themselves: the images lack some of it, and `fraudline STAGE` must start fast.
 
 SAMPLE = {"start": date(2026, 1, 1), "days": 150, "customers": 2500, "merchants": 1000, "seed": 7}
 SAMPLE_FOLDER, DEMO_ROOTS = Path("var/sample"), Path("var/runs")
@@ -34,37 +34,66 @@ def add(subparsers: Any) -> None:
 
 
 def _add_init(subparsers: Any) -> None:
-    init = subparsers.add_parser("init", help="Write a settings file that lists every setting and its default.")
+    init = _command(subparsers, "init", _init, "Write a settings file that lists every setting and its default.")
     init.add_argument("file", type=Path, nargs="?", default=Path("fraudline.toml"), help="[fraudline.toml]")
     init.add_argument("--force", action="store_true", help="overwrite the file")
-    init.set_defaults(command=_init)
 
 
 def _add_run(subparsers: Any) -> None:
-    run = subparsers.add_parser("run", help="Run a workflow on this computer.")
-    run.add_argument("workflow", choices=tuple(WORKFLOWS))
-    run.add_argument(
-        "--as-of", type=argument(parsing.day), required=True, help="UTC date; only rows before it are visible"
-    )
-    run.add_argument("--until", type=argument(parsing.day), help="run each day up to this one as as_of [--as-of]")
-    run.add_argument("--data", help="folder with raw/ and labeled/ [site.data of the settings file]")
-    run.add_argument("--root", help="folder for all that is written [site.root, or var/fraudline]")
+    run = _command(subparsers, "run", _run, "Run a workflow on this computer.")
+    workflows = "; ".join(f"{name}: {workflow.description}" for name, workflow in WORKFLOWS.items())
+    run.add_argument("workflow", choices=tuple(WORKFLOWS), metavar="WORKFLOW", help=workflows)
+    _add_day(run, "--as-of", "run as of this UTC date: only earlier rows are visible", required=True)
+    _add_day(run, "--until", "then run as of each following day up to this one [--as-of]")
+    run.add_argument("--data", metavar="FOLDER", help="holds raw/ and labeled/ [data in the settings file]")
+    run.add_argument("--root", metavar="FOLDER", help="gets all outputs [root in the settings file, or var/fraudline]")
     _add_options(run)
-    run.set_defaults(command=_run)
 
 
 def _add_demo(subparsers: Any) -> None:
-    demo = subparsers.add_parser("demo", help="Train on all days of some data but the last, and score the last.")
-    demo.add_argument("--data", help=f"folder with raw/ and labeled/ [simulated in {SAMPLE_FOLDER}]")
+    demo = _command(
+        subparsers, "demo", _demo, "Train as of the last day of some data, then score that day, on this computer."
+    )
+    demo.add_argument(
+        "--data", metavar="FOLDER", help=f"holds raw/ and labeled/ [the settings file's, or simulated: {SAMPLE_FOLDER}]"
+    )
     _add_options(demo)
-    demo.set_defaults(command=_demo)
 
 
-def _add_options(parser: Any) -> None:
+def _add_simulate(subparsers: Any) -> None:
+    simulate = _command(subparsers, "simulate", _simulate, "Write simulated transactions and fraud labels.")
+    simulate.add_argument("folder", type=Path, metavar="FOLDER", help="gets raw/ and labeled/")
+    _add_day(simulate, "--start", f"first day [{SAMPLE['start']}]", default=SAMPLE["start"])
+    numbers = {"days": "days to simulate", "customers": "customers", "merchants": "merchants", "seed": "random seed"}
+    for name, description in numbers.items():
+        simulate.add_argument(
+            f"--{name}", type=int, default=SAMPLE[name], metavar="N", help=f"{description} [{SAMPLE[name]}]"
+        )
+
+
+def _command(
+    subparsers: Any, name: str, function: Callable[[argparse.Namespace], int], description: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=description, description=description)
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_day(parser: argparse.ArgumentParser, option: str, description: str, **options: Any) -> None:
+    parser.add_argument(option, type=argument(parsing.day), metavar="DATE", help=description, **options)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", dest="file", type=Path, metavar="FILE", help="settings file [./fraudline.toml]")
-    parser.add_argument("--in", dest="launcher", choices=("process", "docker"), default="process")
-    parser.add_argument("--registry", default="", help="prefix of the images' names, such as HOST/")
-    parser.add_argument("--version", default="dev", help="tag of the images [dev]")
+    parser.add_argument(
+        "--in",
+        dest="launcher",
+        choices=("process", "docker"),
+        default="process",
+        help="run each stage in a process or in its image [process]",
+    )
+    parser.add_argument("--registry", default="", metavar="PREFIX", help="prefix of the images' names, such as HOST/")
+    parser.add_argument("--version", default="dev", metavar="TAG", help="tag of the images [dev]")
     parser.add_argument("--from-start", action="store_true", help="run finished stages again too")
     parser.add_argument(
         "--set",
@@ -75,15 +104,6 @@ def _add_options(parser: Any) -> None:
         metavar="NAME=VALUE",
         help="a setting, for every stage that has it; overrides the settings file",
     )
-
-
-def _add_simulate(subparsers: Any) -> None:
-    simulate = subparsers.add_parser("simulate", help="Write simulated transactions and fraud labels.")
-    simulate.add_argument("folder", type=Path, help="gets raw/ and labeled/")
-    simulate.add_argument("--start", type=argument(parsing.day), default=SAMPLE["start"], help="first day [2026-01-01]")
-    for name in ("days", "customers", "merchants", "seed"):
-        simulate.add_argument(f"--{name}", type=int, default=SAMPLE[name], help=f"[{SAMPLE[name]}]")
-    simulate.set_defaults(command=_simulate)
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -123,7 +143,7 @@ def _demo(options: argparse.Namespace) -> int:
             _simulate(argparse.Namespace(folder=data, **SAMPLE))
     last = max((path.name for path in (data / "raw").glob("????-??-??")), default=None)
     if last is None:
-        raise InputError(f"--data {data}: expected raw/YYYY-MM-DD/ and labeled/")
+        raise InputError(f"--data {data}: expected raw/YYYY-MM-DD/ and labeled/; fraudline simulate writes an example")
     day = date.fromisoformat(last)
     folders = Folders(data, DEMO_ROOTS / f"{data.resolve().name}-{options.launcher}")
     executions = [Execution("training", day), Execution("daily", day + timedelta(days=1))]
