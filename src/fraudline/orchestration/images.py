@@ -1,28 +1,41 @@
-"""The images that a pipeline runs."""
+"""The images that pipelines and the stack run, pinned by digest."""
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.stages import IMAGES
 
 
 def images(path: Path | None) -> dict[str, str]:
-    """Each image's name: pinned by what docker buildx bake --metadata-file wrote, else as built here."""
+    """Return the name of each image.
+
+    Args:
+        path: file that ``docker buildx bake --metadata-file`` wrote, whose digests pin the images; None for the images
+            of this computer.
+
+    Raises:
+        InputError: the file can't be read, or lacks an image.
+    """
     if path is None:
         return {name: f"fraudline/{name}:dev" for name in IMAGES}
     try:
-        built = json.loads(path.read_text())
-        # A tag can move, and a step would then be left out or repeated for no reason to be seen.
-        return {
-            name: f"{re.sub(':[^:/]+$', '', built[name]['image.name'])}@{built[name]['containerimage.digest']}"
-            for name in IMAGES
-        }
+        metadata = json.loads(path.read_text())
+        return {name: _pinned(metadata[name]) for name in IMAGES}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"--images {path}: expected what docker buildx bake --metadata-file writes, with the targets "
-            f"{', '.join(IMAGES)}; got {type(error).__name__}: {error}"
+            f"{', '.join(IMAGES)}; got {type(error).__name__}: {error}; publish the images again"
         ) from error
+
+
+def _pinned(target: Mapping[str, Any]) -> str:
+    """Return an image's name with its digest: a tag can move, and a pipeline's cache would not see it."""
+    repository, colon, tag = target["image.name"].rpartition(":")
+    if not colon or "/" in tag:  # a registry's port, not a tag
+        repository = target["image.name"]
+    return f"{repository}@{target['containerimage.digest']}"

@@ -230,7 +230,7 @@ def test_a_setting_that_no_stage_has_is_refused(data: Path, tmp_path: Path):
     ("words", "message"),
     [
         (["run", "daily"], "fraudline run: the following arguments are required: --as-of; see fraudline run --help"),
-        (["run", "weekly"], "fraudline run: argument workflow: invalid choice: 'weekly'"),
+        (["run", "weekly"], "fraudline run: argument WORKFLOW: invalid choice: 'weekly'"),
         (DAILY, "--data is missing: give it, or set data below [site] in fraudline.toml"),
         ([*DAILY, "--data", "s3://bucket/data"], "a run on this computer needs a folder, got s3://bucket/data"),
         ([*DAILY, "--until", "2026-04-01"], "--until 2026-04-01 lies before --as-of 2026-04-02"),

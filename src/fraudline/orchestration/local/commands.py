@@ -41,7 +41,7 @@ def _add_init(subparsers: Any) -> None:
 
 def _add_run(subparsers: Any) -> None:
     run = _command(subparsers, "run", _run, "Run a workflow on this computer.")
-    workflows = "; ".join(f"{name}: {workflow.description}" for name, workflow in WORKFLOWS.items())
+    workflows = " ".join(f"{name}: {workflow.description}" for name, workflow in WORKFLOWS.items())
     run.add_argument("workflow", choices=tuple(WORKFLOWS), metavar="WORKFLOW", help=workflows)
     _add_day(run, "--as-of", "run as of this UTC date: only earlier rows are visible", required=True)
     _add_day(run, "--until", "then run as of each following day up to this one [--as-of]")
