@@ -11,11 +11,11 @@ from pathlib import Path
 from fraudline.catalog.stages import STAGES
 from tools import markdown
 
-HOURS, DAYS, WEEKS = 730.0, 30.4, 52 / 12  # of a month
+HOURS, DAYS, WEEKS = 730.0, 30.4, 52 / 12  # per month
 GB = 1e9
-NUMBERS = "---:"  # aligns columns of numbers
+NUMBERS = "---:"  # Markdown that aligns columns of numbers to the right
 
-# Seconds for 9,535 rows (docs/measured.md), and the memory in GB that the stack gives each function.
+# For each function: seconds for MEASURED_ROWS rows (docs/measured.md), and the memory in GB that the stack gives it.
 MEASURED_ROWS = 9_535
 FUNCTIONS = {
     "etl": (1.3, 6.0),
@@ -29,10 +29,10 @@ GLUE_ROW = 18e-6 / (GLUE_WORKERS * 4)  # seconds per row on 4 cores per worker (
 JOB_START = 240.0  # seconds; assumed
 TRAIN_ROW = 33e-6  # seconds; measured
 ROW_BYTES = {"s3": 350, "table": 300}
-INDEXED = 0.01  # share of scores above LOW, which the index stores a second time
+INDEXED = 0.01  # share of scores above LOW; the index stores them a second time
 # CloudWatch charges an alarm for each metric that it watches.
 ALARM_METRICS, LOGS_GB, IMAGES_GB = 30, 0.3, 3.0
-METRICS = sum(len(stage.metrics) for stage in STAGES.values()) + 1  # and runs_rejected of the daily state machine
+METRICS = sum(len(stage.metrics) for stage in STAGES.values()) + 1  # plus runs_rejected of the daily state machine
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Line:
     """One line of the bill.
 
     Attributes:
-        description: what is bought, and for what.
-        quantity: units a month.
-        price: name of the unit's price in ``prices.json``.
+        description: the service, and what it is used for.
+        quantity: units per month.
+        price: the name of the price per unit in ``prices.json``.
     """
 
     description: str
@@ -50,7 +50,7 @@ class Line:
     price: str
 
     def cost(self, prices: dict[str, float]) -> float:
-        """Return dollars a month."""
+        """Return the cost in dollars per month."""
         return self.quantity * prices[self.price]
 
 
@@ -58,15 +58,16 @@ def bill(transactions: int, *, months: int = 6, retention_days: int = 400, endpo
     """Return the lines of a month's bill.
 
     Args:
-        transactions: transactions a day.
-        months: calendar months that a training reads.
-        retention_days: days for which rows are stored.
-        endpoint: include an endpoint that is always on; without it, scoring runs in process.
+        transactions: the number of transactions per day.
+        months: the calendar months of data that a training reads.
+        retention_days: the number of days for which rows are stored.
+        endpoint: whether to include an endpoint that is always on; without it, scoring runs in process.
     """
     rows = transactions * DAYS * months
     glue = 2 * GLUE_WORKERS * (GLUE_START + rows * GLUE_ROW) / 3600
     jobs = (3 * JOB_START + rows * TRAIN_ROW) / 3600
     growth = max(1.0, transactions / MEASURED_ROWS)
+    # Express executions are billed by their duration, and functions by duration times memory.
     gigabyte_seconds = sum(seconds * memory for seconds, memory in FUNCTIONS.values()) * growth
     stored = {store: transactions * retention_days * size / GB for store, size in ROW_BYTES.items()}
     return [
@@ -87,7 +88,7 @@ def bill(transactions: int, *, months: int = 6, retention_days: int = 400, endpo
 
 
 def prices() -> dict[str, float]:
-    """Return each price in dollars, by its name."""
+    """Return the price in dollars of each unit, by name."""
     return {name: item["price"] for name, item in _price_list()["prices"].items()}
 
 
@@ -97,12 +98,12 @@ def _price_list() -> dict[str, dict[str, dict[str, float]]]:
 
 
 def total(lines: Iterable[Line]) -> float:
-    """Return the sum of some lines, in dollars a month."""
+    """Return the total of the lines, in dollars per month."""
     return sum(line.cost(prices()) for line in lines)
 
 
 def table(volumes: Sequence[int], *, endpoint: bool = False) -> list[tuple[str, ...]]:
-    """Return the bills of some volumes side by side, as rows of text: the head, one row per line, and the total."""
+    """Return the bills for several volumes side by side, as rows of text: the head, one row per line, and the total."""
     bills = [bill(volume, endpoint=endpoint) for volume in volumes]
     unit_prices = prices()
     rows = []
@@ -114,7 +115,7 @@ def table(volumes: Sequence[int], *, endpoint: bool = False) -> list[tuple[str, 
 
 
 def page() -> str:
-    """Write the page docs/cost.md."""
+    """Return the text of docs/cost.md."""
     price_list, volumes = _price_list(), (10_000, 50_000, 500_000)
     head, *rows = table(volumes)
     endpoint = HOURS * prices()["ml.m5.large"]
@@ -149,7 +150,7 @@ out are real-time transactions, and the endpoints or NAT of a VPC, which cost mo
 
 
 def main() -> None:
-    """Print the monthly cost of a volume."""
+    """Print the monthly cost for a number of transactions per day."""
     parser = argparse.ArgumentParser(prog="make cost", description="Estimate the monthly cost on AWS.")
     parser.add_argument("--transactions", type=int, default=50_000, help="per day [%(default)s]")
     parser.add_argument("--endpoint", action="store_true", help="with an endpoint that is always on")

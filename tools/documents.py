@@ -29,13 +29,13 @@ SAMPLE_VALUES = {"as_of": "2026-02-01", "table": "dynamodb://fraud-history"}
 
 
 def documents(repository: Path) -> dict[Path, str]:
-    """Return the text of each generated document by its path.
+    """Return the text of each generated document.
 
     Args:
-        repository: the repository's folder, which also holds the measurements that some documents show.
+        repository: the root folder of the repository; some documents show measurements that are stored there.
 
     Returns:
-        Texts by path relative to the repository.
+        Texts by path, relative to the repository.
     """
     pages = {Path("containers", image, "README.md"): _image(image) for image in IMAGES}
     definitions = {name: _json(content) for name, content in state_machines().items()}
@@ -58,7 +58,7 @@ def write(repository: Path) -> None:
 
 
 def _definitions(repository: Path) -> dict[str, str]:
-    """Return the definitions in the repository by name; those that are generated are among them, as last written."""
+    """Return all state machine definitions in the repository by name, generated ones included, as last written."""
     paths = sorted((repository / STATE_MACHINES).glob(f"*{DEFINITION}"))
     return {path.name.removesuffix(DEFINITION): path.read_text() for path in paths}
 
@@ -101,7 +101,8 @@ def _stage(stage: Stage) -> str:
 
 
 def _command(stage: Stage) -> str:
-    required = [f"{each.option} {SAMPLE_VALUES[each.name]}" for each in stage.parameters if each.default is REQUIRED]
+    parameters = [parameter for parameter in stage.parameters if parameter.required]
+    required = [f"{parameter.option} {SAMPLE_VALUES[parameter.name]}" for parameter in parameters]
     port = "-p 8080:8080 " if stage.platform == "hosting" else ""
     mount = '-v "$PWD/ml:/opt/ml"'
     return " ".join([f"docker run --rm {port}{mount} fraudline/{stage.image}:dev {stage.name}", *required])

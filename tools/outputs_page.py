@@ -13,7 +13,7 @@ from fraudline.catalog.stages import STAGES
 from fraudline.features import history
 from tools.markdown import table
 
-# Tables that no single schema of the catalog holds.
+# Schemas that the catalog does not have, or only in parts.
 EXTRA_SCHEMAS: dict[str, schema.Schema] = {
     "FEATURES": {
         **schema.FEATURE_KEYS,
@@ -34,14 +34,14 @@ EXTRA_SCHEMAS: dict[str, schema.Schema] = {
 
 
 def schema_of(name: str) -> schema.Schema:
-    """Return a table's columns and their types by the table's name in the dictionary."""
+    """Return the columns and types of a table, given by its name in the dictionary."""
     columns: schema.Schema = EXTRA_SCHEMAS.get(name) or getattr(schema, name)
     return columns
 
 
 def page() -> str:
-    """Return the page."""
-    tables = "\n".join(_table(each) for each in dictionary.TABLES)
+    """Return the text of docs/outputs.md."""
+    tables = "\n".join(_table(described) for described in dictionary.TABLES)
     summaries = "\n".join(_summary(stage) for stage in STAGES.values() if dictionary.SUMMARY_KEYS[stage.name])
     return f"""# Outputs
 

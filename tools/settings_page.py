@@ -9,7 +9,7 @@ from tools.markdown import table
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of docs/settings.md."""
     sections = "\n".join(_section(section) for section in SECTIONS)
     elsewhere = table(("parameter", "decided by"), [(f"`{name}`", text) for name, text in DECIDED_ELSEWHERE.items()])
     return f"""# Settings
@@ -54,7 +54,7 @@ def _environment() -> str:
     }
     parts = ["## Environment variables\n\nFrom `src/fraudline/catalog/environment.py`.\n"]
     for heading, variables in groups.items():
-        rows = [(f"`{it.name}`", _default(it), it.description) for it in variables]
+        rows = [(f"`{variable.name}`", _default(variable), variable.description) for variable in variables]
         parts.append(f"### {heading}\n\n{table(('variable', 'default', 'description'), rows)}")
     return "\n".join(parts)
 

@@ -1,6 +1,6 @@
 """SageMaker's own local mode, and what its version 3 lacks for these pipelines.
 
-Each patch has a test that fails once the SDK does not need it: tests/tools/test_sagemaker_mode.py.
+Each patch has a test that fails as soon as the SDK no longer needs it: tests/tools/test_sagemaker_mode.py.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _Register(executors._StepExecutor):  # type: ignore[misc]
 
 
 def _with_exit_message(method: Callable[..., Any], file: str) -> Callable[..., Any]:
-    """Return a method that fails with the stage's own message, as SageMaker does; the SDK has the exit code only."""
+    """Return a method that fails with the stage's own message, as SageMaker does; the SDK shows only the exit code."""
 
     def run(self: Any, *arguments: Any, **named: Any) -> Any:
         cleanup = self._cleanup

@@ -1,6 +1,6 @@
-"""Run a pipeline on this computer: the images in Docker, by SageMaker's local mode, over an AWS that moto serves.
+"""Run a pipeline on this computer: images in Docker, SageMaker's local mode, and AWS simulated by moto.
 
-The content of a folder is uploaded to that AWS before the run, and what the pipeline left is downloaded after it.
+The content of a folder is uploaded to the simulated AWS before the run, and the results are downloaded afterwards.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _CREDENTIALS = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "local",
 
 @contextmanager
 def local_aws(data: Path | None, root: Path) -> Iterator[Path]:
-    """Serve an AWS on this computer, with a folder's raw/ and labeled/ at DATA and another folder at ROOT.
+    """Serve a simulated AWS on this computer, with the data at DATA and the outputs at ROOT.
 
     Args:
         data: the folder with raw/ and labeled/.
-        root: the folder of everything that is written; it is updated at the end, also after a failure.
+        root: the folder for everything that is written; it is updated at the end, even after a failure.
 
     Yields:
-        A scratch folder with the file ``environment``, by which a container reaches that AWS.
+        A scratch folder with the file ``environment``, with which a container reaches the simulated AWS.
     """
     engine = _engine()
     host, host_for_containers = _addresses(engine)
@@ -78,7 +78,7 @@ def local_aws(data: Path | None, root: Path) -> Iterator[Path]:
 
 @contextmanager
 def _environment(aws: Mapping[str, str]) -> Iterator[None]:
-    """Replace all AWS variables of this process by others while the context is open."""
+    """Replace all AWS variables of this process while the context is open."""
     original = dict(os.environ)
     for name in original:
         if name.startswith("AWS_"):
@@ -94,7 +94,7 @@ def _environment(aws: Mapping[str, str]) -> Iterator[None]:
 
 
 def session(scratch: Path, **local: Any) -> mode.Session:
-    """Return SageMaker's local mode, with containers that reach the AWS of this computer."""
+    """Return a session of SageMaker's local mode, whose containers reach the simulated AWS."""
     session = mode.Session(boto3.session.Session(), default_bucket=_BUCKET)
     containers = {"env_file": [str(scratch / "environment")]}
     session.config = {"local": {"container_root": str(scratch), "container_config": containers, **local}}
@@ -105,7 +105,7 @@ def execute(pipeline: Any, parameters: dict[str, str], scratch: Path) -> bool:
     """Run a pipeline: report each step on standard output, and let the stages log to standard error.
 
     Returns:
-        True where it succeeded.
+        True if it succeeded.
     """
     output = sys.stdout
 
@@ -128,7 +128,7 @@ def _engine() -> Any:
 
 
 def _addresses(engine: Any) -> tuple[str, str]:
-    """Return the address to listen on, and its name in a container: the bridge's, or that of a desktop's engine."""
+    """Return the address to listen on and the name that containers use for it: the bridge's, or Docker Desktop's."""
     gateway = engine.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"]
     with socket.socket() as probe:
         try:
@@ -150,7 +150,7 @@ def _upload(root: Path) -> None:
 
 
 def _download(root: Path) -> None:
-    """Make the root folder equal to what lies in S3, and keep the registered models beside it."""
+    """Mirror S3 into the root folder, and keep the registered models beside it."""
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=".fraudline-") as folder:
         fresh = Path(folder) / "root"
         s3.fetch(f"{ROOT}/", fresh)
@@ -190,7 +190,7 @@ def _remove_containers(engine: Any, scratch: Path) -> None:
         try:
             network.remove()
         except docker.errors.APIError:
-            return  # another run's containers are in it
+            return  # containers of another run still use it
 
 
 def serve(group: str, port: int, scratch: Path) -> bool:

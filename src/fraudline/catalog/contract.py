@@ -1,7 +1,7 @@
-"""The feature contract: which definitions a feature table, a history or a model was made with.
+"""The feature contract: the feature definitions behind a feature table, a history or a model.
 
-Two of them fit together if their contracts are equal. A feature table carries its contract as ``contract.json``; the
-manifests of histories and models carry the same keys.
+Two artifacts are compatible if their contracts are equal. A feature table carries its contract in ``contract.json``;
+histories and models carry the same keys in their manifests.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class ContractFile(TypedDict):
 
     Attributes:
         contract: the hash of the definitions.
-        definitions: the PARTS of each feature by its name.
+        definitions: the PARTS of each feature, by feature name.
         features: the names of the feature columns, in order.
-        first: first day of the table, such as 2026-01-31.
-        end: the day after its last one.
+        first: the table's first day, such as 2026-01-31.
+        end: the day after its last day.
     """
 
     contract: str
@@ -50,15 +50,15 @@ def contract_file(first: date, end: date) -> ContractFile:
     }
 
 
-@cache  # every key of the history's DynamoDB table starts with it
+@cache  # called for every key of the history's DynamoDB table
 def contract() -> str:
-    """Return the hash of the definitions in their order: 12 hexadecimal digits."""
+    """Return the hash of the ordered feature definitions, as 12 hexadecimal digits."""
     ordered = [[name, *parts] for name, parts in definitions().items()]
     return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def definitions() -> dict[str, list[Any]]:
-    """Return the PARTS of every feature by its name; descriptions are not part of the contract."""
+    """Return the PARTS of every feature, by feature name; descriptions are not part of the contract."""
     return {
         feature.name: [
             feature.entity,
@@ -75,8 +75,8 @@ def difference(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """Describe how a contract differs from the expected one.
 
     Args:
-        actual: a ContractFile, or a manifest with its keys ``contract`` and ``definitions``.
-        expected: the same.
+        actual: a ContractFile, or a manifest, which has the same keys ``contract`` and ``definitions``.
+        expected: likewise.
     """
     actual_parts, expected_parts = actual["definitions"], expected["definitions"]
     reasons = [f"{name} is missing" for name in expected_parts if name not in actual_parts]
@@ -90,4 +90,4 @@ def difference(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
 
 def _changed_parts(name: str, actual: list[Any], expected: list[Any]) -> list[str]:
     parts = zip(PARTS, actual, expected, strict=True)
-    return [f"{name} has {part} {old}, expected {new}" for part, old, new in parts if old != new]
+    return [f"{name} has {part} {got}, expected {wanted}" for part, got, wanted in parts if got != wanted]

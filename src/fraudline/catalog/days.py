@@ -8,12 +8,12 @@ HOUR = 3_600
 DAY = 86_400
 EPOCH = date(1970, 1, 1)
 
-# Labels and entity-day counts go back this many days, so no label delay plus window may be longer.
+# Labels and entity-day counts go back this many days, so a label delay plus a window must not be longer.
 RISK_HISTORY_DAYS = 60
 
 
 def midnight(day: date) -> datetime:
-    """Return the instant at which a day begins."""
+    """Return the start of a day, in UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 

@@ -1,4 +1,4 @@
-"""Environment variables that commands and images read, once: the code and the documents read this table."""
+"""The single table of environment variables that commands and images read; the documents list it too."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Variable:
     Attributes:
         name: its name in the environment.
         description: what its value decides.
-        type: parses its text and raises ValueError where it can't.
-        default: the value where it is unset or empty.
+        type: parses its text, and raises ValueError if that is impossible.
+        default: the value if it is unset or empty.
     """
 
     name: str
@@ -29,14 +29,14 @@ class Variable:
 
     @property
     def default_text(self) -> str:
-        """Return the default as text, empty where there is none."""
+        """Return the default as text, or an empty string if there is none."""
         return "" if self.default in (REQUIRED, None) else str(self.default)
 
     def value(self) -> Any:
-        """Return the parsed value, or the default where the variable is unset or empty.
+        """Return the parsed value, or the default if the variable is unset or empty.
 
         Raises:
-            RuntimeError: it has no default.
+            RuntimeError: the variable is unset and has no default.
         """
         if text := os.environ.get(self.name):
             return self.type(text)
@@ -46,12 +46,12 @@ class Variable:
 
 
 def _parameter(parameter: Parameter) -> Variable:
-    """Return the variable by which a Lambda function gets a parameter of the daily run's stages."""
+    """Return the variable that passes a parameter of the daily stages to a Lambda function."""
     name = f"FRAUDLINE_{parameter.name.upper()}"
     return Variable(name, f"{parameter.description} ({parameter.unit})", parameter.type, parameter.default)
 
 
-# These two stay texts: a log must work whatever they hold.
+# These two are not parsed: logging must work even if their values are wrong.
 LOG = Variable(
     "FRAUDLINE_LOG", "plain for people, or json for one JSON object a line; the images set json", default="plain"
 )
@@ -79,7 +79,7 @@ FUNCTION_LABEL_DELAY = _parameter(LABEL_DELAY)
 FUNCTION_THRESHOLD = _parameter(THRESHOLD)
 FUNCTION_URGENT_LOSS = _parameter(URGENT_LOSS)
 
-# Read by every command, set by SageMaker, and read by the functions of the real-time path.
+# Every command reads COMMON; SageMaker sets SAGEMAKER; the functions of the real-time path read REAL_TIME.
 COMMON = (LOG, LOG_VALUES, ML_ROOT)
 SAGEMAKER = (TRAINING_JOB_NAME, TRAINING_JOB_ARN, BIND_TO_PORT)
 REAL_TIME = (HISTORY, CHAMPION, TOPIC, FUNCTION_LABEL_DELAY, FUNCTION_THRESHOLD, FUNCTION_URGENT_LOSS)

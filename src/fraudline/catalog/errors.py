@@ -1,12 +1,12 @@
-"""The errors that a user is expected to read.
+"""Errors that are written for users.
 
-Their texts are shown to the user and written to logs, so they never hold a customer's data.
+Users and logs see the messages, so they never quote a customer's data.
 """
 
 
 class InputError(Exception):
-    """The input or a parameter is wrong: what was expected, what came, and what to do."""
+    """The input or a parameter is wrong. The message says what was expected, what came, and what to do."""
 
 
 class TemporaryError(Exception):
-    """Nothing is wrong with the input: the same again, a little later, may do."""
+    """A service failed although the input is right; the same call may succeed a little later."""

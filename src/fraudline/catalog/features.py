@@ -4,7 +4,7 @@ A feature of a transaction at second t of day T sees its customer's *other* tran
 [t - window, t): half-open, so it sees neither the row itself nor transactions of the same second. A feature of a
 merchant or a category sees whole days, [T - delay - window, T - delay), and only labels known before T.
 
-This module needs the standard library alone, so that every engine can import it.
+This module imports only the standard library, so that every engine can import it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EARTH_RADIUS = 6371.0088  # km, the mean radius of the IUGG
 
 @dataclass(frozen=True)
 class Aggregate:
-    """The function that a feature applies to what it sees; null where nothing is there to compute it from."""
+    """The function that a feature applies to what it sees; null if there is nothing to compute it from."""
 
 
 class Amount(Aggregate):
@@ -57,23 +57,23 @@ class Sum(Aggregate):
 
 
 class ZScore(Aggregate):
-    """(amount - mean) / standard deviation; null for fewer than two transactions, or where all are equal.
+    """(amount - mean) / standard deviation; null for fewer than two transactions, or if all amounts are equal.
 
-    Amounts count as equal where the variance is at most 1e-12 of the mean square: past 2^53 the rest is rounding.
+    Amounts count as equal if the variance is at most 1e-12 of the mean square: past 2^53 the rest is rounding.
     """
 
 
 class RatioToMean(Aggregate):
-    """amount / mean; null where the mean is zero."""
+    """amount / mean; null if the mean is zero."""
 
 
 class RatioToMax(Aggregate):
-    """amount / largest amount; null where that is zero."""
+    """amount / largest amount; null if that is zero."""
 
 
 @dataclass(frozen=True)
 class RecentMaxToMean(Aggregate):
-    """Largest amount of the last ``recent`` seconds / mean; null where there is none or the mean is zero."""
+    """Largest amount of the last ``recent`` seconds / mean; null if there is none or the mean is zero."""
 
     recent: int
 
@@ -83,7 +83,7 @@ class SincePrevious(Aggregate):
 
 
 class IsFirstAtMerchant(Aggregate):
-    """1 where no transaction in the window was at the row's own merchant, else 0."""
+    """1 if no transaction in the window was at the row's own merchant, else 0."""
 
 
 class DistanceFromPrevious(Aggregate):
@@ -123,9 +123,9 @@ class Feature:
     """A feature's definition.
 
     Attributes:
-        name: its column.
-        entity: whose transactions it sees.
-        aggregate: what it computes over them.
+        name: the name of its column.
+        entity: the entity whose transactions it sees.
+        aggregate: the function that it computes over them.
         unit: the unit of its values.
         description: a phrase for documents.
         window: how far back it sees, in seconds; whole days for merchants and categories.
@@ -223,7 +223,7 @@ FEATURES: tuple[Feature, ...] = (
 
 NAMES: tuple[str, ...] = tuple(feature.name for feature in FEATURES)
 
-# How much of the past a history keeps: seconds of a customer's transactions, days of an entity's counts.
+# How far back a history goes: CUSTOMER_TAIL in seconds for customers' transactions, ENTITY_DAYS in days for counts.
 CUSTOMER_TAIL = max(feature.window for feature in FEATURES if feature.entity == "customer")
 ENTITY_DAYS = RISK_HISTORY_DAYS
 ENTITY_WINDOWS = sorted({feature.window for feature in FEATURES if feature.entity in ENTITIES})

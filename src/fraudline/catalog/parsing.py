@@ -1,6 +1,6 @@
-"""Parse the texts that users write.
+"""Parse values that users write as text.
 
-Each function returns a value or raises ValueError with what it expected; the caller adds what came.
+Each function returns a value or raises ValueError that says what it expected; the caller adds what came.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def boolean(text: str) -> bool:
 
 
 def pair(text: str, expected: str = "NAME=VALUE") -> tuple[str, str]:
-    """Parse a name and a value around the first equals sign; ``expected`` is how errors show the form."""
+    """Parse a name and a value, split at the first equals sign; ``expected`` is the form that errors show."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise ValueError(f"expected {expected}")
@@ -44,7 +44,7 @@ def pair(text: str, expected: str = "NAME=VALUE") -> tuple[str, str]:
 
 
 def setting(text: str) -> tuple[str, str]:
-    """Parse PARAMETER=VALUE, the parameter with hyphens or underscores; the value may be empty."""
+    """Parse PARAMETER=VALUE; the name may have hyphens or underscores, and the value may be empty."""
     name, equals, value = text.partition("=")
     if not (name and equals):
         raise ValueError("expected PARAMETER=VALUE")
@@ -77,7 +77,7 @@ def fraction(text: str) -> float:
 
 
 def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """Return a parser for argparse, whose errors say what was expected and what came."""
+    """Return a parser whose errors argparse shows: what was expected, and what came."""
 
     def parsed(text: str) -> T:
         try:

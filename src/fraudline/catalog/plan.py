@@ -1,4 +1,4 @@
-"""Resolve each step of a workflow into a job, once; orchestrators only render the result."""
+"""Resolve each step of a workflow into a job, in one place; orchestrators only render the result."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fraudline.catalog.workflow import WORKFLOWS, Address, Output, Source, Step
 
 @dataclass(frozen=True)
 class Location:
-    """Where a channel lies.
+    """The location of a channel.
 
     Attributes:
-        base: which of a site's two base URIs it lies below: ``data`` is delivered, ``root`` is ours.
-        template: the prefix below the base, ending in a slash.
-        producer: the stage of the same execution that writes it, empty where another one did.
-        job_below: a Training job wrote it, below a folder of its own name, so only that job knows the exact URI.
+        base: the base URI that it is relative to: ``data`` for deliveries, ``root`` for what stages write.
+        template: the prefix relative to the base, ending in a slash.
+        producer: the stage that writes it in the same execution, or empty if it comes from elsewhere.
+        job_below: True if a Training job wrote it, below a folder of its own name, which no plan knows.
     """
 
     base: Literal["data", "root"]
@@ -40,8 +40,8 @@ class JobPlan:
         explicit_inputs: channels whose URIs are arguments; the stage reads them in place.
         mounted_outputs: channels that the platform copies from the stage's folders, and the summary.
         explicit_outputs: channels whose URIs are arguments; the stage writes them in place.
-        values: templates of the parameters that the execution itself decides.
-        settings: all other parameters by the name of their setting; a site may set each, and an execution too.
+        values: the templates of the parameters that the execution itself decides.
+        settings: all other parameters, by the name of their setting; a site or an execution may set each.
     """
 
     workflow: str
@@ -60,30 +60,31 @@ class JobPlan:
 
     @property
     def command(self) -> list[str]:
-        """Return what the image runs."""
+        """Return the command that the image runs."""
         return ["fraudline", self.stage.name]
 
     @property
     def inputs(self) -> dict[str, Location]:
         """Return every input, in the order in which the stage reads them."""
-        found = {**self.mounted_inputs, **self.explicit_inputs}
-        return {channel.name: found[channel.name] for channel in self.stage.reads}
+        locations = {**self.mounted_inputs, **self.explicit_inputs}
+        return {channel.name: locations[channel.name] for channel in self.stage.reads}
 
     @property
     def outputs(self) -> dict[str, Location]:
         """Return every output, the summary last."""
-        found = {**self.mounted_outputs, **self.explicit_outputs}
-        return {name: found[name] for name in (*(channel.name for channel in self.stage.writes), SUMMARY)}
+        locations = {**self.mounted_outputs, **self.explicit_outputs}
+        names = [channel.name for channel in self.stage.writes]
+        return {name: locations[name] for name in (*names, SUMMARY)}
 
     @property
     def prefix(self) -> str:
-        """Return the template of the prefix that the stage's own outputs lie below."""
+        """Return the template of the prefix that contains the stage's own outputs."""
         return self.outputs[SUMMARY].template
 
 
 @cache
 def plan(workflow: str) -> tuple[JobPlan, ...]:
-    """Return a workflow's jobs in their order."""
+    """Return a workflow's jobs in the order in which they run."""
     return tuple(_job(workflow, step) for step in WORKFLOWS[workflow].steps)
 
 
@@ -91,7 +92,8 @@ def _job(workflow: str, step: Step) -> JobPlan:
     stage = step.stage
     mounted = {channel.name for channel in stage.reads if step.mounts(channel)}
     inputs = {channel.name: _located(workflow, step.reads[channel.name]) for channel in stage.reads}
-    # SageMaker neither compares with what was published nor removes what is replaced, so the stage itself writes these.
+    # The stage itself writes outputs with an address: SageMaker would overwrite published content without a comparison,
+    # and would not remove the old files of a replaced prefix.
     explicit = {name: _located(workflow, address) for name, address in step.writes.items()}
     own = [channel.name for channel in stage.writes if channel.name not in explicit]
     values = {AS_OF: "{as_of}", EXECUTION: f"{workflow}-{{as_of}}"}
@@ -106,22 +108,25 @@ def _job(workflow: str, step: Step) -> JobPlan:
         },
         explicit_outputs=explicit,
         values=values,
-        settings={setting_name(stage, it): it for it in stage.parameters if it not in values},
+        settings={
+            setting_name(stage, parameter): parameter for parameter in stage.parameters if parameter not in values
+        },
     )
 
 
 def setting_name(stage: Stage, parameter: Parameter) -> str:
     """Return the name by which a site sets a stage's parameter.
 
-    It is the parameter's own, preceded by the stage's where stages of workflows mean different things by it.
+    It is the name of the parameter. The name of the stage comes before it if another stage has a different parameter of
+    the same name.
     """
     steps = (step for workflow in WORKFLOWS.values() for step in workflow.steps)
-    meanings = {it for step in steps for it in step.stage.parameters if it.name == parameter.name}
-    return parameter.name if meanings <= {parameter} else f"{stage.name}_{parameter.name}".replace("-", "_")
+    namesakes = {other for step in steps for other in step.stage.parameters if other.name == parameter.name}
+    return parameter.name if namesakes <= {parameter} else f"{stage.name}_{parameter.name}".replace("-", "_")
 
 
 def title(name: str) -> str:
-    """Return a setting's name as CloudFormation and SageMaker write names, such as ReviewBudget."""
+    """Return a setting's name in the style of CloudFormation and SageMaker, such as ReviewBudget."""
     return name.title().replace("_", "")
 
 

@@ -1,4 +1,4 @@
-"""Risk levels of scores, priorities of alerts, and the one comparison of a score with a threshold."""
+"""Risk levels of scores, priorities of alerts, and the one comparison of scores with a threshold."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Protocol, TypeVar
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 
 LOW, MEDIUM, HIGH = "LOW", "MEDIUM", "HIGH"
-# A level holds the scores above its bound, up to the next level's; LOW holds the rest.
+# A score has the highest level whose bound it exceeds, otherwise LOW.
 BOUNDS = {HIGH: 0.8, MEDIUM: 0.5}
 
-# An alert is URGENT by its expected loss, whatever its risk level.
+# The expected loss alone decides whether an alert is URGENT, not the risk level.
 URGENT, NORMAL = "URGENT", "NORMAL"
 
 
 class Comparable(Protocol[ResultT_co]):
-    """A score or scores: a float, a NumPy array or a polars expression."""
+    """One score or several: a float, a NumPy array or a polars expression."""
 
     def __gt__(self, threshold: float, /) -> ResultT_co:
         """Compare each score with a number."""

@@ -1,4 +1,4 @@
-"""What every run of a batch stage is given: its day, its execution and its clock."""
+"""The context that every run of a batch stage receives: its day, its execution and its clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fraudline.catalog.days import day_before
 
 @dataclass(frozen=True)
 class Job:
-    """The platform's job that runs a stage; what the platform does not name is None."""
+    """The platform's job that runs a stage; None for what the platform does not report."""
 
     name: str | None
     arn: str | None
@@ -22,10 +22,10 @@ class Run:
 
     Attributes:
         as_of: only rows before this day's midnight are visible.
-        execution: who publishes, for the error when two executions disagree.
-        replace: let a published channel change what it holds.
-        now: the clock.
-        job: the platform's job, where it names one.
+        execution: the execution's name, for the error when two executions publish different content.
+        replace: whether a published channel may change its content.
+        now: the clock, read when the stage starts.
+        job: the platform's job, if it reports one.
     """
 
     as_of: date

@@ -27,8 +27,8 @@ TRANSACTIONS: Schema = {
     "customer_longitude": pl.Float64,
 }
 
-# day: the transaction's day. known_day: the day during which the label became known, so it counts from the next day on.
-# Both are days since 1970-01-01.
+# day: the transaction's day. known_day: the day during which the label became known; features see it from the next day
+# on. Both are days since 1970-01-01.
 LABELS: Schema = {
     "transaction_id": pl.String,
     "merchant": pl.String,
@@ -38,7 +38,7 @@ LABELS: Schema = {
     "is_fraud": pl.Int8,
 }
 
-# weight: how many rows like it a row represents in training; 0 where it was not sampled.
+# weight: the number of similar rows that a row represents in training; 0 if it was not sampled.
 DATASET: Schema = {**TRANSACTIONS, "known_day": pl.Int32, "is_fraud": pl.Int8, "weight": pl.Float32}
 
 # The first columns of a feature table; the features follow, in the order of its contract.json.

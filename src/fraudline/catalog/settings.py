@@ -1,6 +1,6 @@
-"""The settings of a site, ``fraudline.toml``: how it is read, and how errors name its lines.
+"""Read a site's settings file, ``fraudline.toml``, and report errors with the line.
 
-The command line, ``pipeline.py`` and ``make deploy`` read the same file. A stage never reads it: it gets parameters.
+The command line, ``pipeline.py`` and ``make deploy`` read the same file. Stages never do: they receive parameters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fraudline.catalog.settings_table import DECIDED_ELSEWHERE, SECTIONS, SETTIN
 
 FILE = Path("fraudline.toml")
 
-# TOML's type of each kind, and how errors name it.
+# The Python types of each kind of value in TOML, and what errors say was expected.
 _TYPES: Mapping[Kind, tuple[type, ...]] = {
     "text": (str,),
     "location": (str,),
@@ -47,10 +47,10 @@ class Settings:
     """The settings of a site: those that its file sets, and defaults for the others.
 
     Attributes:
-        path: the file, None where there is none.
-        values: what the file sets, by section and key; a value that is empty there counts as not set.
+        path: the file, or None if there is none.
+        values: the values that the file sets, by section and key; an empty value counts as not set.
 
-    The others are the keys of [site] and [aws] that tools read by name.
+    The other attributes are the keys of [site] and [aws] that tools read by name.
     """
 
     path: Path | None
@@ -74,10 +74,10 @@ class Settings:
     serving_instances: int
 
     def parameters(self) -> list[tuple[str, str]]:
-        """Return the stage settings that the file sets, as pairs of a name and a text, as ``--set`` takes them."""
+        """Return the stage settings that the file sets, as pairs of name and text, in the form of ``--set``."""
         pairs = []
-        for place, value in self.values.items():
-            name = SETTINGS[place].parameter
+        for key, value in self.values.items():
+            name = SETTINGS[key].parameter
             if isinstance(value, dict):
                 pairs += [(name, text) for text in pairs_of(value) if name]
             elif name:
@@ -85,27 +85,27 @@ class Settings:
         return pairs
 
     def stack(self) -> dict[str, str]:
-        """Return what the file sets for the stack, by the name of the CloudFormation parameter."""
+        """Return the values that the file sets for the stack, by the name of the CloudFormation parameter."""
         return {
-            setting.cloudformation: setting.stack_text(self.values[place])
-            for place, setting in SETTINGS.items()
-            if setting.cloudformation and place in self.values
+            setting.cloudformation: setting.stack_text(self.values[key])
+            for key, setting in SETTINGS.items()
+            if setting.cloudformation and key in self.values
         }
 
 
 def overridden(parameters: Sequence[tuple[str, str]], by: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return stage settings with those of a command line in the place of the file's.
+    """Return a file's stage settings, overridden by those of a command line.
 
     Args:
-        parameters: the file's.
-        by: the command line's; of ``column`` only the mappings of the same canonical column are replaced.
+        parameters: the settings of the file.
+        by: the settings of the command line; a ``column`` overrides only the mapping of the same canonical column.
     """
     replaced = {_identity(*pair) for pair in by}
     return [*(pair for pair in parameters if _identity(*pair) not in replaced), *by]
 
 
 def by_name(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return settings by name, the values of a repeated one joined with commas."""
+    """Return settings by name; the values of a repeated setting are joined with commas."""
     merged: dict[str, str] = {}
     for name, value in settings:
         merged[name] = f"{merged[name]},{value}" if name in merged else value
@@ -123,10 +123,10 @@ def load(path: Path | None) -> Settings:
     """Read a settings file.
 
     Args:
-        path: the file; None for ./fraudline.toml, or the defaults where there is none.
+        path: the file; None for ./fraudline.toml if it exists, otherwise for the defaults.
 
     Raises:
-        InputError: the file is missing or no TOML, or a section, key or value is wrong.
+        InputError: the file is missing or is not TOML, or a section, key or value is wrong.
     """
     if path is None and not FILE.exists():
         return _settings(None, {})
@@ -139,12 +139,13 @@ def load(path: Path | None) -> Settings:
             _check(source, setting, value)
             if value not in ("", [], {}):
                 values[section, key] = _relative(setting, value, source.path)
-    return _settings(source.path, {place: values[place] for place in SETTINGS if place in values})
+    return _settings(source.path, {key: values[key] for key in SETTINGS if key in values})
 
 
 def _settings(path: Path | None, values: Mapping[tuple[str, str], Any]) -> Settings:
-    named = [place for place in SETTINGS if place[1] in Settings.__dataclass_fields__]
-    return Settings(path, values, **{place[1]: values.get(place, SETTINGS[place].default) for place in named})
+    named = [setting for setting in SETTINGS.values() if setting.key in Settings.__dataclass_fields__]
+    attributes = {setting.key: values.get((setting.section, setting.key), setting.default) for setting in named}
+    return Settings(path, values, **attributes)
 
 
 def _relative(setting: Setting, value: Any, path: Path) -> Any:
@@ -156,7 +157,7 @@ def _relative(setting: Setting, value: Any, path: Path) -> Any:
 
 
 class _Source:
-    """A TOML file, and where its keys stand."""
+    """A TOML file that can name the line of each key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -175,15 +176,15 @@ class _Source:
             raise InputError(f"settings file {path}: not valid TOML: {problem}") from error
 
     def error(self, keys: Sequence[str], problem: str) -> InputError:
-        """Return an error about a key, which names the file and the line."""
+        """Return an error about a key, with the file and the line."""
         return InputError(f"{self.path}, line {self._line(keys)}: {problem}")
 
     def _line(self, keys: Sequence[str]) -> int:
-        """Return the line on which the statement of a key begins.
+        """Return the number of the line on which the statement of a key begins.
 
-        tomllib gives no lines. But the text up to a line is valid TOML exactly where a statement ends, so the statement
-        with the key is the first after which the key exists. That holds for tables, dotted keys, and values of several
-        lines.
+        tomllib reports no lines, so this parses longer and longer beginnings of the file. A beginning is valid TOML
+        only if its last statement is complete, so the first one that contains the key ends with the key's statement.
+        This works for tables, dotted keys, and values of several lines.
         """
         lines = self._text.split("\n")
         start = 1
@@ -208,7 +209,7 @@ def _contains(document: Any, keys: Sequence[str]) -> bool:
 
 def _check_section(source: _Source, section: str, table: Any) -> None:
     if section not in SECTIONS:
-        homes = [f"[{place[0]}]" for place in SETTINGS if place[1] == section]
+        homes = [f"[{setting.section}]" for setting in SETTINGS.values() if setting.key == section]
         hint = f"it belongs below {homes[0]}" if homes else _did_you_mean(section, SECTIONS)
         raise source.error([section], f"no section [{section}]; {hint}")
     if not isinstance(table, dict):
@@ -218,7 +219,7 @@ def _check_section(source: _Source, section: str, table: Any) -> None:
 def _setting(source: _Source, section: str, key: str) -> Setting:
     if (section, key) in SETTINGS:
         return SETTINGS[section, key]
-    homes = [f"[{place[0]}]" for place in SETTINGS if place[1] == key]
+    homes = [f"[{setting.section}]" for setting in SETTINGS.values() if setting.key == key]
     if homes:
         hint = f"it belongs below {homes[0]}"
     elif key in DECIDED_ELSEWHERE:
@@ -226,7 +227,7 @@ def _setting(source: _Source, section: str, key: str) -> Setting:
     elif key == "column":
         hint = "it is columns below [input]"
     else:
-        hint = _did_you_mean(key, [place[1] for place in SETTINGS if place[0] == section])
+        hint = _did_you_mean(key, [setting.key for setting in SETTINGS.values() if setting.section == section])
     raise source.error([section, key], f"[{section}] has no key {key}; {hint}")
 
 
@@ -239,7 +240,7 @@ def _check(source: _Source, setting: Setting, value: Any) -> None:
     if type(value) not in _TYPES[setting.kind]:  # not isinstance: a boolean is an int
         raise source.error(
             [setting.section, setting.key],
-            f"{setting.name}: expected {_EXPECTED[setting.kind]}{_said(setting)}, got {_toml(value)}"
+            f"{setting.name}: expected {_EXPECTED[setting.kind]}{_purpose(setting)}, got {_toml(value)}"
             f"{_hint(setting, value)}",
         )
     if isinstance(value, dict):
@@ -262,16 +263,16 @@ def _parse(source: _Source, setting: Setting, keys: Sequence[str], value: Any, t
     try:
         setting.parse(text)
     except ValueError as error:
-        problem = f"{setting.name}: {error}{_said(setting)}, got {_toml(value)}{_hint(setting, value)}"
+        problem = f"{setting.name}: {error}{_purpose(setting)}, got {_toml(value)}{_hint(setting, value)}"
         raise source.error(keys, problem) from error
 
 
-def _said(setting: Setting) -> str:
+def _purpose(setting: Setting) -> str:
     return f" ({setting.unit}: {setting.description})" if setting.unit else f" ({setting.description})"
 
 
 def _hint(setting: Setting, value: Any) -> str:
-    """Return what to write instead of a number in quotation marks, or of a percentage."""
+    """Return advice for a number in quotation marks, or for a percentage where a share is expected."""
     if setting.kind not in ("integer", "number"):
         return ""
     match = re.fullmatch(r"\s*(-?[\d.]+)\s*(%?)\s*", str(value))

@@ -1,4 +1,4 @@
-"""Every key of a settings file, once; the reader, ``fraudline init`` and docs/settings.md use this table."""
+"""The single table of keys of a settings file; the reader, ``fraudline init`` and docs/settings.md use it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fraudline.catalog.stage import Parameter
 
 Kind = Literal["text", "location", "file", "integer", "number", "boolean", "list", "table"]
 
-# What reads a setting.
+# The tools that read settings.
 RUN, PIPELINE, DEPLOY = "fraudline run", "pipeline.py", "make deploy"
 
 
 def text_of(value: Any) -> str:
-    """Return a value as ``--set NAME=VALUE`` and CloudFormation write it."""
+    """Return a value in the form of ``--set NAME=VALUE`` and of CloudFormation parameters."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
@@ -30,7 +30,7 @@ def text_of(value: Any) -> str:
 
 
 def pairs_of(table: Mapping[str, str]) -> list[str]:
-    """Return the entries of a table as texts."""
+    """Return the entries of a table as NAME=VALUE."""
     return [f"{name}={value}" for name, value in table.items()]
 
 
@@ -39,17 +39,17 @@ class Setting:
     """One key of the file.
 
     Attributes:
-        section: the TOML table that holds it.
-        key: its name there.
-        kind: what it holds; a location or a file is relative to the settings file.
-        default: what counts where the file is silent.
-        unit: of its value, or the form of a text.
+        section: the TOML table that contains it.
+        key: its name in that table.
+        kind: the kind of its value; a location or a file is relative to the settings file.
+        default: the value if the file does not set it.
+        unit: the unit of its value, or the form of a text.
         description: what it decides.
         parse: parses the text of its value, or of each value of a list or table; raises ValueError.
-        tools: what reads it.
-        parameter: the stage setting that it sets, empty where it sets none.
-        cloudformation: the stack's parameter, empty where the stack has none.
-        stack_text: writes its value for the stack.
+        tools: the tools that read it.
+        parameter: the stage setting that it sets, or empty if it sets none.
+        cloudformation: the stack's parameter, or empty if the stack has none.
+        stack_text: converts its value to text for the stack.
     """
 
     section: str
@@ -66,11 +66,11 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Return the section and the key as errors name them."""
+        """Return the section and the key in the form that errors show."""
         return f"[{self.section}] {self.key}"
 
 
-# Parsers of what only a site has
+# Parsers of settings that no stage has
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -101,7 +101,7 @@ def _log_days(text: str) -> int:
 
 def _time_zone(text: str) -> str:
     zones = available_timezones()
-    if zones and text not in zones:  # a computer without a time zone database can't check it
+    if zones and text not in zones:  # without a time zone database on this computer, the name can't be checked
         raise ValueError("expected an IANA time zone, such as Europe/Berlin")
     return text
 

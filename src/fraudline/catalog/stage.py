@@ -1,4 +1,4 @@
-"""Stages as data: what a stage reads, writes and takes, whatever platform runs it."""
+"""Stages as data: what a stage reads, writes and takes, on whatever platform it runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Platform = Literal["processing", "training", "hosting"]
 
 REQUIRED = object()
 
-# Every stage has this output beside its channels: the prefix that they lie below.
+# Every stage also has this output: the prefix that contains its channels.
 SUMMARY = "summary"
 SUMMARY_FILE = "summary.json"
-# Names the champion, or null: the first file that a new root needs.
+# The file that names the champion. A new root needs it too, with NO_CHAMPION as its content.
 POINTER_FILE = "current.json"
 NO_CHAMPION = '{"champion": null}\n'
 # The key of a summary that holds the values of the stage's metrics, by name.
@@ -29,12 +29,12 @@ class Channel:
     name: str
     description: str
     required: bool = True
-    published: bool = False  # outlives its execution: written once, and equal ever after
+    published: bool = False  # outlives its execution: written once, never changed
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A named value. ``type`` parses its text and raises ValueError where it can't."""
+    """A named value of a stage. ``type`` parses its text, and raises ValueError if that is impossible."""
 
     name: str
     type: Callable[[str], Any]
@@ -50,12 +50,12 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Return True where the parameter has no default."""
+        """Return True if the parameter has no default."""
         return self.default is REQUIRED
 
     @property
     def default_text(self) -> str:
-        """Return the default as text, empty where there is none."""
+        """Return the default as text, or an empty string if there is none."""
         if self.required or self.default in (None, ()):
             return ""
         return str(self.default).lower() if isinstance(self.default, bool) else str(self.default)
@@ -63,13 +63,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Alarm:
-    """When a metric's daily value rings an alarm.
+    """The condition under which a metric's daily value raises an alarm.
 
     Attributes:
-        name: logical name in the stack, without the suffix "Alarm".
-        breach: which side of the threshold is wrong.
-        threshold: in the metric's unit.
-        description: what operators read.
+        name: the logical id in the stack, without the suffix "Alarm".
+        breach: the side of the threshold that raises the alarm.
+        threshold: a value in the metric's unit.
+        description: the text that operators read.
     """
 
     name: str
@@ -93,15 +93,15 @@ class Stage:
     """One command of one image.
 
     Attributes:
-        name: the command, and the module ``fraudline.<image>.<name>`` that implements it.
+        name: the command, implemented by the module ``fraudline.<image>.<name>``.
         step: the name of its step in workflows.
-        image: the image that holds it.
-        prefix: where its outputs lie below an execution.
+        image: the image that contains it.
+        prefix: the prefix of its outputs, relative to the execution.
         description: one sentence for help and documents.
         reads: input channels.
         writes: output channels.
-        parameters: values that it takes.
-        metrics: what it reports to CloudWatch.
+        parameters: the values that it takes.
+        metrics: the metrics that it reports to CloudWatch.
         platform: the SageMaker service whose folders it uses.
     """
 

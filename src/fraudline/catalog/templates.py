@@ -1,6 +1,6 @@
-"""Templates of addresses and names, whose fields an execution fills in.
+"""Templates of addresses and names, with fields that each execution fills in.
 
-``{as_of}`` is the execution's day, ``{day}`` the day before it, and ``{contract}`` the hash of the feature definitions.
+The fields are ``{as_of}``, ``{day}`` (the day before as_of) and ``{contract}`` (the hash of the feature definitions).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 
 def resolve(template: str, as_of: date) -> str:
-    """Return a template with its fields filled in for a day; other braces stay."""
+    """Return a template with its fields filled in for ``as_of``; other braces stay as they are."""
     values = {"as_of": as_of, "day": day_before(as_of), "contract": contract()}
     for name, value in values.items():
         template = template.replace(f"{{{name}}}", str(value))
@@ -31,6 +31,7 @@ class Field:
 
 
 def fields(template: str) -> list[str | Field]:
-    """Split a template into its literal texts and its fields, in their order, for expression languages."""
+    """Split a template into literal text and fields, in order, for translation into an expression language."""
+    # re.split puts the captured field names at odd positions.
     parts = _FIELD.split(template)
-    return [Field(part) if number % 2 else part for number, part in enumerate(parts) if part]
+    return [Field(part) if position % 2 else part for position, part in enumerate(parts) if part]

@@ -1,6 +1,6 @@
-"""Every workflow, once: its steps in order, and which output feeds which input.
+"""The single table of workflows: the steps of each in order, and which output feeds which input.
 
-A channel is an output of an earlier step, or lies at an address of its own that outlives the execution.
+An input comes from an earlier step of the execution, or from an address that outlives the execution.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fraudline.catalog.stage import Channel, Stage
 
 @dataclass(frozen=True)
 class Output:
-    """What an earlier step of the same execution wrote."""
+    """An output of an earlier step of the same execution."""
 
     stage: str
     channel: str
@@ -28,9 +28,9 @@ class Address:
     """A prefix that outlives executions.
 
     Attributes:
-        template: the prefix; ``{as_of}``, ``{day}`` and ``{contract}`` stand for the execution's.
-        base: which of a site's two base URIs it lies below: ``data`` is delivered, ``root`` is ours.
-        job_below: a Training job wrote it, below a folder of its own name.
+        template: the prefix, with the fields ``{as_of}``, ``{day}`` and ``{contract}`` of the execution.
+        base: the base URI that it is relative to: ``data`` for deliveries, ``root`` for what stages write.
+        job_below: True if a Training job wrote it, which adds a folder with the job's name.
     """
 
     template: str
@@ -52,16 +52,16 @@ EVALUATED = Address("executions/training-{as_of}/Evaluation/evaluation/")
 
 @dataclass(frozen=True)
 class Step:
-    """A stage in a workflow; outputs without an address lie below the execution's own prefix."""
+    """A stage in a workflow; outputs without an address go below the prefix of the execution."""
 
     stage: Stage
     reads: Mapping[str, Source]
     writes: Mapping[str, Address] = field(default_factory=dict)
 
     def mounts(self, channel: Channel) -> bool:
-        """Return True where SageMaker may copy an input as a whole: one job wrote it, and it is never empty.
+        """Return True if SageMaker may copy an input as a whole: one job wrote it, and it is never empty.
 
-        SageMaker copies a prefix whole, of which a stage may need some days, and fails where there is nothing.
+        SageMaker copies a whole prefix, even if a stage needs only some of its days, and fails if it is empty.
         """
         source = self.reads[channel.name]
         return channel.required and (isinstance(source, Output) or source.job_below)
@@ -72,10 +72,10 @@ class Workflow:
     """Steps that run one after another.
 
     Attributes:
-        name: on command lines and in the prefixes of executions.
-        pipeline: name of its SageMaker pipeline.
+        name: its name on command lines and in the prefixes of executions.
+        pipeline: the name of its SageMaker pipeline.
         description: one sentence for help and state machines.
-        steps: in their order.
+        steps: the steps in the order in which they run.
     """
 
     name: str
@@ -186,7 +186,7 @@ class Execution:
 
     @property
     def id(self) -> str:
-        """Return its name, which is also its prefix below ``executions/``."""
+        """Return the execution's name, which is also its prefix below ``executions/``."""
         return f"{self.workflow}-{self.as_of}"
 
     @property

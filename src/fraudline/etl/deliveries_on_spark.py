@@ -57,7 +57,7 @@ class Group(NamedTuple):
         return _below(self.paths[0], self.root)
 
     def column_type(self, source: str, kind: str, *, required: bool, canonical: str = "") -> str:
-        """Return the type of a source column, empty where an optional one is absent.
+        """Return the type of a source column, or empty if an optional one is absent.
 
         Args:
             source: the column's name in the files.

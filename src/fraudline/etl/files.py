@@ -96,7 +96,7 @@ class Batch:
 
     @property
     def is_text(self) -> bool:
-        """Return True where all values are text."""
+        """Return True if all values are text."""
         return self.files[0].format != "Parquet"
 
     def scan(self) -> pl.LazyFrame:

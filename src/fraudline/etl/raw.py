@@ -146,7 +146,7 @@ def _canonical(types: Mapping[str, pl.DataType], sources: Mapping[str, str], *, 
 
 
 def _column_type(canonical: str, source: str, batch: Batch) -> pl.DataType | None:
-    """Return the source type of a column, None where an optional one is absent.
+    """Return the source type of a column, or None if an optional one is absent.
 
     Raises:
         InputError: a required column is missing, or a column is of a wrong type.

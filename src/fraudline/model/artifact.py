@@ -55,7 +55,7 @@ def find(channels: Channels, name: str = "model") -> Path:
 
 
 def champion_of(channels: Channels, name: str = "champion") -> str | None:
-    """Return the model version that an input's current.json names, None where there is no champion yet.
+    """Return the model version that an input's current.json names, or None if there is no champion yet.
 
     Raises:
         InputError: the pointer is missing or broken; a new root holds NO_CHAMPION, so that a lost one is noticed.
@@ -69,7 +69,7 @@ def champion_of(channels: Channels, name: str = "champion") -> str | None:
 
 
 def replaced_champion(channels: Channels, name: str = "champion") -> dict[str, Any]:
-    """Return what an output's current.json says of the champion to be replaced, empty where there is none."""
+    """Return what an output's current.json says of the champion to be replaced, or empty if there is none."""
     pointer = channels.existing_json(name, POINTER_FILE) or {}
     return pointer.get("champion") or {}
 

@@ -29,7 +29,7 @@ def live_metrics(channels: Channels, day: date, threshold: float, label_delay: i
         label_delay: days until the labels of a day are complete.
 
     Returns:
-        The values of METRICS, None where nothing defines one: no labels, no frauds or no alerts.
+        The values of METRICS, or None if nothing defines one: no labels, no frauds or no alerts.
     """
     scores = _mature_scores(channels, _mature_days(day, label_delay))
     if scores.is_empty():

@@ -86,7 +86,7 @@ _CLASSES = {
 
 
 def code(error: Exception) -> str:
-    """Return the error code that a service answered, empty where it did not answer."""
+    """Return the error code that a service answered, or empty if it did not answer."""
     return str(_response(error).get("Error", {}).get("Code", ""))
 
 
@@ -96,7 +96,7 @@ def message(error: Exception) -> str:
 
 
 def remedy(error: Exception) -> Remedy | None:
-    """Return what to do about an error of boto3, None where the tables do not know it."""
+    """Return what to do about an error of boto3, or None if the tables do not know it."""
     if known := _CODES.get(code(error)) or _CLASSES.get(type(error).__name__):
         return known
     status = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -104,18 +104,18 @@ def remedy(error: Exception) -> Remedy | None:
 
 
 def is_temporary(error: Exception) -> bool:
-    """Return True where another attempt may succeed."""
+    """Return True if another attempt may succeed."""
     known = remedy(error)
     return known is not None and known.cause is Cause.TIME
 
 
 def is_missing(error: Exception) -> bool:
-    """Return True where SageMaker describes something that does not exist: it says so in the text alone."""
+    """Return True if SageMaker describes something that does not exist: it says so in the text alone."""
     return code(error) == "ValidationException" and "Could not find" in message(error)
 
 
 def explain(error: Exception) -> InputError | TemporaryError | None:
-    """Return the error that a stage ends with instead, None where the stage's own request is wrong.
+    """Return the error that a stage ends with instead, or None if the stage's own request is wrong.
 
     The service's text is left out: it may quote what was sent.
     """

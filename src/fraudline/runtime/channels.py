@@ -74,7 +74,7 @@ class Channels:
         return self._inputs.get(name, "")
 
     def has(self, name: str) -> bool:
-        """Return True where an input holds any file."""
+        """Return True if an input holds any file."""
         location = self.location(name)
         if s3.is_uri(location):
             return s3.exists(location)
@@ -132,7 +132,7 @@ class Channels:
         return read_json(self.folder(name) / file, name)
 
     def read_json_beside(self, name: str, sibling: str, file: str) -> Any | None:
-        """Read a JSON file of a folder beside an input's, None where it does not exist."""
+        """Read a JSON file of a folder beside an input's, or None if it does not exist."""
         parent = self.location(name).rstrip("/").rpartition("/")[0]
         text = _read_text(parent, f"{sibling}/{file}")
         return None if text is None else json.loads(text)
@@ -172,7 +172,7 @@ class Channels:
         return self._staged[name]
 
     def existing_json(self, name: str, file: str) -> Any | None:
-        """Read a JSON file that an output holds from an earlier run, None where it does not exist."""
+        """Read a JSON file that an output holds from an earlier run, or None if it does not exist."""
         text = _read_text(self.destination(name), file)
         return None if text is None else json.loads(text)
 
@@ -232,13 +232,13 @@ class Channels:
                 self._move_into_place(name, staged)
 
     def _is_unchanged(self, name: str, replace: bool) -> bool:
-        """Return True where a published channel keeps its content: nothing new was written, or the same."""
+        """Return True if a published channel keeps its content: nothing new was written, or the same."""
         if not (self._staged[name] / MANIFEST_FILE).is_file():
             return True
         return not replace and self._holds_same(name)
 
     def _holds_same(self, name: str) -> bool:
-        """Return True where a published channel holds the staged content, False where it holds nothing."""
+        """Return True if a published channel holds the staged content, False if it holds nothing."""
         location = self.destination(name)
         text = _read_text(location, MANIFEST_FILE)
         if text is None:
@@ -355,7 +355,7 @@ def _referring_files_last(name: str) -> tuple[bool, str]:
 
 
 def _read_text(location: str, file: str) -> str | None:
-    """Return the text of a file below a folder or an s3:// prefix, None where it does not exist."""
+    """Return the text of a file below a folder or an s3:// prefix, or None if it does not exist."""
     if s3.is_uri(location):
         return s3.read(location, file)
     path = Path(location, file)

@@ -60,7 +60,7 @@ def put_if(table: str, item: Item, condition: str, values: Item) -> bool:
 
 
 def delete_if(table: str, key: str, condition: str, values: Item) -> bool:
-    """Delete an item if a condition holds, as ``put_if`` does; return False where it does not."""
+    """Delete an item if a condition holds, as ``put_if`` does; return False if it does not."""
     request = {"TableName": table, "Key": {"key": {"S": key}}}
     return _conditionally(_client().delete_item, **request, **_condition(condition, values))
 

@@ -22,7 +22,7 @@ _REMEDIES = {
 
 
 def explain(error: Exception, outputs: Mapping[str, str]) -> InputError | TemporaryError | None:
-    """Return the error to report instead, or None where the code has a defect.
+    """Return the error to report instead, or None if the code has a defect.
 
     Args:
         error: what a stage raised.

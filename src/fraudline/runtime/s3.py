@@ -21,7 +21,7 @@ def list_objects(uri: str) -> list[str]:
 
 
 def exists(uri: str) -> bool:
-    """Return True where any object lies below a prefix."""
+    """Return True if any object lies below a prefix."""
     return next(_keys(uri), None) is not None
 
 
@@ -43,7 +43,7 @@ def download(uri: str, path: Path) -> None:
 
 
 def read(uri: str, name: str) -> str | None:
-    """Return the text of one object below a prefix, None where there is none."""
+    """Return the text of one object below a prefix, or None if there is none."""
     bucket, prefix = _split(uri)
     try:
         body: bytes = _client().get_object(Bucket=bucket, Key=prefix + name)["Body"].read()

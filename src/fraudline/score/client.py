@@ -124,7 +124,7 @@ def _try_repeatedly(endpoint: str, invoke: Invoke, rows: Rows) -> Answer:
 
 
 def _invoke_endpoint(name: str, body: Body) -> Answer:
-    """Return the answer of a SageMaker endpoint's container, or 503 where SageMaker itself is busy.
+    """Return the answer of a SageMaker endpoint's container, or 503 if SageMaker itself is busy.
 
     Raises:
         InputError: SageMaker does not accept the request.

@@ -136,7 +136,7 @@ def _ensure(kind: str, key: str, request: dict[str, Any]) -> None:
 
 
 def _describe(kind: str, key: str, name: str) -> dict[str, Any] | None:
-    """Return a resource's description, None where it does not exist."""
+    """Return a resource's description, or None if it does not exist."""
     try:
         description: dict[str, Any] = getattr(_client(), f"describe_{kind}")(**{key: name})
     except _client().exceptions.ClientError as error:
@@ -151,7 +151,7 @@ def _describe_endpoint(name: str) -> dict[str, Any] | None:
 
 
 def _settled(name: str) -> dict[str, Any] | None:
-    """Wait until an endpoint no longer changes; return its description, None where it does not exist."""
+    """Wait until an endpoint no longer changes; return its description, or None if it does not exist."""
     for _ in range(POLLS):
         endpoint = _describe_endpoint(name)
         if endpoint is None or endpoint["EndpointStatus"] not in CHANGING:

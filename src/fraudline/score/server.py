@@ -92,7 +92,7 @@ def _problem(status: int, text: str) -> Answer:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """Receive the whole body; None where it is too large.
+    """Receive the whole body; None if it is too large.
 
     A body that is too large is received to its end all the same: a client that is still sending would
     not read the answer.

@@ -88,7 +88,7 @@ def _metrics(test: FeatureTable, margins: Floats32, scores: Floats, flagged: NDA
 def _comparison(
     channels: Channels, test: FeatureTable, challenger: Model, margins: Floats32, samples: int, seed: int
 ) -> gate.Comparisons | str | None:
-    """Compare with the champion; None where there is none yet, or the reason why it can't be compared."""
+    """Compare with the champion; None if there is none yet, or the reason why it can't be compared."""
     if champion_of(channels) is None:
         return None
     champion = load(channels, "champion")

@@ -110,7 +110,7 @@ def judge(metrics: dict[str, float], floors: dict[str, float], comparison: Compa
     Args:
         metrics: the challenger's.
         floors: the lowest value of each metric that may be deployed.
-        comparison: with the champion; None where there is no champion yet, or the reason why it can't be compared.
+        comparison: with the champion; None if there is no champion yet, or the reason why it can't be compared.
     """
     reasons = [
         f"{name} {metrics[name]:.3f} is below the floor of {floor:.3f}"
@@ -128,7 +128,7 @@ def judge(metrics: dict[str, float], floors: dict[str, float], comparison: Compa
 
 
 def _worse(comparisons: Comparisons) -> list[str]:
-    """Return why the challenger may be worse than the champion by more than a margin, empty where it is not."""
+    """Return why the challenger may be worse than the champion by more than a margin, or empty if it is not."""
     return [
         f"{name}: challenger less champion is {comparisons[name].difference:+.3f}, and may be as low as "
         f"{comparisons[name].low:+.3f}, below {-margin}"

@@ -101,7 +101,7 @@ def _fit(
         stopping: rows whose score decides the number of boosted trees.
         algorithm: xgboost or random-forest.
         parameters: rounds, max_depth, learning_rate and seed.
-        checkpoints: a folder that outlives the instance, None where there is none.
+        checkpoints: a folder that outlives the instance, or None if there is none.
     """
     settings: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "aucpr", "tree_method": "hist"}
     settings |= {"max_depth": parameters["max_depth"], "seed": parameters["seed"]}

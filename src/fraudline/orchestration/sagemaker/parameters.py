@@ -27,7 +27,7 @@ class Parameters:
         self._defined: dict[str, ParameterString] = {}
 
     def __contains__(self, name: str) -> bool:
-        """Return True where a parameter is defined."""
+        """Return True if a parameter is defined."""
         return name in self._defined
 
     def all(self) -> list[ParameterString]:

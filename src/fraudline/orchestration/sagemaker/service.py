@@ -57,7 +57,7 @@ def upsert(name: str, definition: str, role: str, tags: Mapping[str, str], *, dr
 
 
 def _describe(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    """Return a deployed pipeline, None where there is none."""
+    """Return a deployed pipeline, or None if there is none."""
     pages = sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=name)
     names = {pipeline["PipelineName"] for page in pages for pipeline in page["PipelineSummaries"]}
     if name not in names:
@@ -164,7 +164,7 @@ def watch(arn: str, report: Callable[[str], None], seconds: float = POLL_SECONDS
 
 
 def show(arn: str, report: Callable[[str], None]) -> bool:
-    """Report each step of an execution as it is now; return False where the execution failed."""
+    """Report each step of an execution as it is now; return False if the execution failed."""
     sagemaker = client()
     for step in _steps(sagemaker, arn):
         report(step_line(step))

@@ -43,7 +43,7 @@ def invocation(job: JobPlan) -> State:
 
 
 def runs_on_glue(job: JobPlan) -> bool:
-    """Return True where Glue runs the stage instead of SageMaker."""
+    """Return True if Glue runs the stage instead of SageMaker."""
     return job.workflow == "training" and job.stage.name in GLUE_JOBS
 
 
