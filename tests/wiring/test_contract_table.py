@@ -22,8 +22,5 @@ def test_every_listed_test_exists():
 
 
 def test_every_test_of_the_contract_is_listed():
-    beyond_sagemaker = {
-        "test_a_container_may_log_in_plain_words",
-        "test_no_log_quotes_a_row_of_an_unforeseen_error",
-    }
+    beyond_sagemaker = {"test_a_container_may_log_in_plain_words", "test_no_log_quotes_a_row_of_an_unforeseen_error"}
     assert defined("images/test_contract.py") - beyond_sagemaker <= set(LISTED)
