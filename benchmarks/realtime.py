@@ -56,7 +56,7 @@ def main() -> None:
             )
             for name, image in FUNCTIONS.items()
         }
-        expected = batch.scored(root, DAY)
+        expected = batch.scores(root, DAY)
         measured = [_time_event(addresses, event, expected) for event in batch.events(root, DAY)[: options.events]]
     # The first event starts each function and loads the champion.
     first, *others = measured

@@ -82,7 +82,7 @@ def bank(root: Path, cloud: Engine, deployed: Callable[..., dict[str, str]]) -> 
 
 def test_each_event_gets_the_batchs_features_score_and_alert(root: Path, bank: Bank):
     """The upload of a history published it; later transactions see earlier ones."""
-    expected = batch.scored(root, DAY)
+    expected = batch.scores(root, DAY)
     transactions = [event["transaction"] for event in batch.events(root, DAY)[:EVENTS]]
     for transaction in transactions:
         (execution,) = bank.send(transaction)

@@ -84,7 +84,7 @@ def received_alerts(queue: str) -> list[dict[str, Any]]:
 
 def test_real_time_gives_the_batchs_features_scores_and_alerts(line: Path, queue: str):
     """An alert in real time is on the analyst's list the next morning, under the same id."""
-    expected, events = batch.scored(line, DAY), batch.events(line, DAY)[:120]
+    expected, events = batch.scores(line, DAY), batch.events(line, DAY)[:120]
     for event in events:
         served = realtime.features(event)
         scored = realtime.score({**event, **served})

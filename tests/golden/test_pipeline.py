@@ -1,4 +1,4 @@
-"""The SageMaker Pipelines definitions, word for word."""
+"""The definitions of the SageMaker pipelines equal the golden ones."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from fraudline.catalog.workflow import WORKFLOWS
-from tests import defined
+from tests import pipeline_script
 
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("workflow", WORKFLOWS)
-def test_a_pipeline_is_defined_as_it_was(workflow: str, request: pytest.FixtureRequest):
-    """A change here is a change of what runs on AWS: read it, then make golden."""
+def test_a_pipeline_equals_the_golden_one(workflow: str, request: pytest.FixtureRequest):
+    """A difference changes what runs on AWS: read it, then run make golden."""
     golden = Path(__file__).with_name(f"pipeline-{workflow}.json")
     if request.config.getoption("--update-golden"):
-        golden.write_text(defined.printed(workflow))
-    assert defined.printed(workflow) == golden.read_text()
+        golden.write_text(pipeline_script.definition_text(workflow))
+    assert pipeline_script.definition_text(workflow) == golden.read_text()

@@ -1,4 +1,4 @@
-"""What SageMaker's local mode lacks: each test fails once the SDK does without our patch, which then has to go."""
+"""SageMaker's local mode still lacks what our patches add: remove a patch once its test fails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests import defined
+from tests import pipeline_script
 
 pytestmark = pytest.mark.pipeline
 
@@ -19,37 +19,37 @@ import inspect
 """
 
 
-def lacks(program: str) -> None:
-    """A program in the SDK's environment, without our patches, that ends well as long as the SDK lacks something."""
-    ended = subprocess.run(
-        [defined.PYTHON, "-W", "ignore", "-c", BEGIN + program], capture_output=True, text=True, check=False
+def check_sdk(program: str) -> None:
+    """Run assertions about the SDK in its environment, without our patches."""
+    process = subprocess.run(
+        [pipeline_script.PYTHON, "-W", "ignore", "-c", BEGIN + program], capture_output=True, text=True, check=False
     )
-    assert ended.returncode == 0, ended.stderr
+    assert process.returncode == 0, process.stderr
 
 
-def test_it_refuses_a_pipeline_that_registers_a_model():
-    lacks("""
+def test_local_mode_refuses_pipelines_that_register_a_model():
+    check_sdk("""
 source = inspect.getsource(entities._LocalPipelineExecution._initialize_step_execution)
 assert "not supported in local mode" in source
 assert "REGISTER_MODEL" not in source
 """)
 
 
-def test_it_has_no_executor_for_a_step_that_registers_a_model():
-    lacks("""
+def test_local_mode_has_no_executor_to_register_a_model():
+    check_sdk("""
 assert "REGISTER_MODEL" not in inspect.getsource(executors._StepExecutorFactory.get)
 """)
 
 
-def test_it_tells_of_no_step_before_the_whole_pipeline_has_ended():
-    lacks("""
+def test_local_mode_reports_no_step_before_the_pipeline_ends():
+    check_sdk("""
 source = inspect.getsource(entities._LocalPipeline.start)
 assert "LocalPipelineExecutor(execution, self.local_session).execute()" in source
 """)
 
 
-def test_it_tells_a_failed_jobs_exit_code_and_not_its_message():
-    lacks("""
+def test_local_mode_reports_exit_codes_instead_of_messages():
+    check_sdk("""
 for job in (_SageMakerContainer.process, _SageMakerContainer.train):
     source = inspect.getsource(job)
     assert "output/message" not in source and "output/failure" not in source

@@ -1,4 +1,4 @@
-"""The pipelines over the whole of some real data: what SageMaker's local mode leaves is what a laptop leaves."""
+"""The pipelines in SageMaker's local mode, over all of some real data: make verify DATA=folder."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tests.tools.test_sagemaker_run import fraudline, run_local
 @pytest.mark.slow
 @pytest.mark.docker
 @pytest.mark.pipeline
-def test_a_training_and_the_day_after_it_are_those_of_a_laptop(real_data: Path, tmp_path: Path):
+def test_training_and_the_next_day_equal_the_local_run(real_data: Path, tmp_path: Path):
     last = date.fromisoformat(max(path.name for path in (real_data / "raw").glob("????-??-??")))
-    laptop, root = tmp_path / "laptop", tmp_path / "pipelines"
+    local, root = tmp_path / "local", tmp_path / "pipelines"
     for workflow, as_of in (("training", last), ("daily", last + timedelta(days=1))):
-        ended = run_local(workflow, as_of, real_data, root)
-        assert ended.succeeded, ended.said
-        fraudline("run", workflow, "--as-of", as_of, "--data", real_data, "--root", laptop)
-    tables = [path.relative_to(laptop) for path in sorted(laptop.rglob("*.parquet"))]
+        finished = run_local(workflow, as_of, real_data, root)
+        assert finished.succeeded, finished.output
+        fraudline("run", workflow, "--as-of", as_of, "--data", real_data, "--root", local)
+    tables = [path.relative_to(local) for path in sorted(local.rglob("*.parquet"))]
     assert tables
     for path in tables:
-        assert_frame_equal(pl.read_parquet(laptop / path), pl.read_parquet(root / path))
+        assert_frame_equal(pl.read_parquet(local / path), pl.read_parquet(root / path))
     for name in ("model.ubj", "probes.json"):  # the manifest also names the Python that trained
         path = Path("champion", f"v{last}", name)
-        assert (laptop / path).read_bytes() == (root / path).read_bytes()
+        assert (local / path).read_bytes() == (root / path).read_bytes()

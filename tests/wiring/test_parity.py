@@ -9,7 +9,7 @@ import pytest
 from fraudline.catalog.plan import plan, setting_name, settings, title
 from fraudline.catalog.stages import AS_OF, EXECUTION
 from fraudline.catalog.workflow import WORKFLOWS
-from tests import defined
+from tests import pipeline_script
 from tests.wiring import aws
 
 # Their state machines; the other workflows run as pipelines, and on this computer.
@@ -46,7 +46,7 @@ def test_every_stage_parameter_can_be_set_with_step_functions(workflow: str, sta
 @pytest.mark.pipeline
 @each_parameter
 def test_every_stage_parameter_can_be_set_with_pipelines(workflow: str, stage, parameter):
-    names = {item["Name"] for item in json.loads(defined.printed(workflow))["Parameters"]}
+    names = {item["Name"] for item in json.loads(pipeline_script.definition_text(workflow))["Parameters"]}
     assert title(setting_name(stage, parameter)) in names
 
 
@@ -54,7 +54,10 @@ def test_every_stage_parameter_can_be_set_with_pipelines(workflow: str, stage, p
 @pytest.mark.parametrize("workflow", STATE_MACHINES)
 def test_both_orchestrators_have_the_same_defaults(workflow: str):
     """A state machine has the stack's values, whose defaults are the catalog's, or the default itself."""
-    defaults = {item["Name"]: item.get("DefaultValue") for item in json.loads(defined.printed(workflow))["Parameters"]}
+    defaults = {
+        item["Name"]: item.get("DefaultValue")
+        for item in json.loads(pipeline_script.definition_text(workflow))["Parameters"]
+    }
     decided_by_site = {"serving_image", "role", "kms_key", "subnets", "security_groups", "network_isolation"}
     for machine in STATE_MACHINES[workflow]:
         for name, value in aws.machine(machine)["States"]["ResolveArguments"]["Result"]["settings"].items():

@@ -24,7 +24,7 @@ from fraudline.entrypoints import parameters
 from fraudline.entrypoints.platforms import input_folders, output_folders
 from fraudline.entrypoints.run import parser
 from fraudline.score import payload
-from tests import defined
+from tests import pipeline_script
 
 pytestmark = pytest.mark.pipeline
 
@@ -62,13 +62,13 @@ class Wiring:
 
 
 def definition(workflow: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(defined.printed(workflow))
+    content: dict[str, Any] = json.loads(pipeline_script.definition_text(workflow))
     return content
 
 
 def step_of(workflow: str, stage: Stage) -> dict[str, Any]:
     """Return a stage's step as the definition has it."""
-    (step,) = (step for step in defined.jobs(definition(workflow)["Steps"]) if step["Name"] == stage.step)
+    (step,) = (step for step in pipeline_script.jobs(definition(workflow)["Steps"]) if step["Name"] == stage.step)
     return step
 
 
@@ -77,7 +77,7 @@ def requests(workflow: str, changed: tuple[tuple[str, str], ...] = ()) -> dict[s
     """Return the requests of an execution by the step's name, some parameters changed."""
     parameters = {item["Name"] for item in definition(workflow)["Parameters"]}
     values = {name: VALUES[name] for name in VALUES if name in parameters} | dict(changed)
-    return defined.resolved(definition(workflow), values)
+    return pipeline_script.resolved(definition(workflow), values)
 
 
 def wiring(workflow: str, job: JobPlan, changed: tuple[tuple[str, str], ...] = ()) -> Wiring:
@@ -104,7 +104,7 @@ def wiring(workflow: str, job: JobPlan, changed: tuple[tuple[str, str], ...] = (
 
 @each_workflow
 def test_the_steps_follow_the_order_of_the_workflow(workflow: str):
-    names = [step["Name"] for step in defined.jobs(definition(workflow)["Steps"])]
+    names = [step["Name"] for step in pipeline_script.jobs(definition(workflow)["Steps"])]
     assert names == [step.stage.step for step in WORKFLOWS[workflow].steps]
 
 
@@ -203,13 +203,13 @@ def test_a_cached_step_would_have_given_the_same_result(workflow: str, job: JobP
     if not found["CacheConfig"]["Enabled"]:
         return
     environment = found["Arguments"]["Environment"]
-    assert {"Root", "Data", "DataVersion"} <= defined.parameters_in(environment)
+    assert {"Root", "Data", "DataVersion"} <= pipeline_script.parameters_in(environment)
     assert CHAMPION not in {*job.step.reads.values(), *job.step.writes.values()}
     for stage in before:
         earlier = step_of(workflow, stage)
         assert earlier["CacheConfig"]["Enabled"]
         values = earlier["Arguments"].get("AppSpecification") or earlier["Arguments"]["HyperParameters"]
-        assert defined.parameters_in(values) <= defined.parameters_in(environment)
+        assert pipeline_script.parameters_in(values) <= pipeline_script.parameters_in(environment)
         assert earlier["Arguments"]["Environment"].items() <= environment.items()
         assert f"fraudline/{stage.image}:dev" in environment.values()
 
@@ -337,9 +337,9 @@ def test_every_job_runs_in_the_site(workflow: str):
     """Key, network, role and tags: one job outside of them is a hole."""
     arguments = "--kms-key a-key --subnet subnet-1 --subnet subnet-2 --security-group sg-1 --tag team=risk --isolated"
     role = "arn:aws:iam::123456789012:role/other"
-    ended = defined.run("definition", "--workflow", workflow, "--role", role, "--spot", *arguments.split())
+    ended = pipeline_script.run("definition", "--workflow", workflow, "--role", role, "--spot", *arguments.split())
     assert ended.returncode == 0, ended.stderr
-    for step in defined.jobs(json.loads(ended.stdout)["Steps"]):
+    for step in pipeline_script.jobs(json.loads(ended.stdout)["Steps"]):
         request = step["Arguments"]
         training = step["Type"] == "Training"
         assert request["RoleArn"] == role
@@ -365,10 +365,12 @@ def test_every_job_runs_in_the_site(workflow: str):
 def test_an_endpoint_runs_where_the_jobs_run():
     """Nobody expects a model in another network, or under another key, than the jobs."""
     site = "--kms-key a-key --subnet subnet-1 --subnet subnet-2 --security-group sg-1 --isolated"
-    ended = defined.run("definition", "--workflow", "deployment", "--role", "arn:aws:iam::1:role/r", *site.split())
+    ended = pipeline_script.run(
+        "definition", "--workflow", "deployment", "--role", "arn:aws:iam::1:role/r", *site.split()
+    )
     content = json.loads(ended.stdout)
     values = {name: VALUES[name] for name in NEEDED["deployment"]} | {"DeployModelEndpoint": "fraud"}
-    arguments = defined.resolved(content, values)["DeployModel"]["AppSpecification"]["ContainerArguments"]
+    arguments = pipeline_script.resolved(content, values)["DeployModel"]["AppSpecification"]["ContainerArguments"]
     stage = parameters.parse(
         STAGES["deploy-model"],
         {
@@ -384,7 +386,7 @@ def test_an_endpoint_runs_where_the_jobs_run():
 
 
 def test_settings_become_defaults_and_unknown_ones_are_refused():
-    ended = defined.run(
+    ended = pipeline_script.run(
         "definition", "--workflow", "daily", "--set", "Root=s3://written", "--set", "threshold=0.7",
         "--set", "column=merchant=SHOP", "--set", "column=amount=SUM",
     )  # fmt: skip
@@ -392,7 +394,7 @@ def test_settings_become_defaults_and_unknown_ones_are_refused():
     defaults = {item["Name"]: item.get("DefaultValue") for item in found["Parameters"]}
     assert (defaults["Root"], defaults["Threshold"]) == ("s3://written", "0.7")
     assert defaults["Column"] == "merchant=SHOP,amount=SUM"
-    ended = defined.run("definition", "--workflow", "daily", "--set", "treshold=0.7")
+    ended = pipeline_script.run("definition", "--workflow", "daily", "--set", "treshold=0.7")
     assert ended.returncode == 2
     assert ended.stderr.startswith("--set Treshold: fraud-detection-daily has no such parameter; it has ")
 
@@ -442,11 +444,11 @@ def test_a_definition_needs_no_network_and_is_reproducible(workflow: str, tmp_pa
     settings = tmp_path / ".config" / "sagemaker" / "config.yaml"
     settings.parent.mkdir(parents=True)
     settings.write_text("SageMaker: what the SDK would refuse\n")
-    ended = defined.run(
+    ended = pipeline_script.run(
         "definition",
         "--workflow",
         workflow,
-        PYTHONPATH=f"{tmp_path}:{defined.REPOSITORY / 'src'}",
+        PYTHONPATH=f"{tmp_path}:{pipeline_script.REPOSITORY / 'src'}",
         PYTHONHASHSEED="1",
         HOME=str(tmp_path),
         AWS_DEFAULT_REGION="eu-central-1",
@@ -454,7 +456,7 @@ def test_a_definition_needs_no_network_and_is_reproducible(workflow: str, tmp_pa
         FRAUDLINE_ML_ROOT="/elsewhere",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == defined.printed(workflow)
+    assert ended.stdout == pipeline_script.definition_text(workflow)
 
 
 @each_workflow
@@ -470,10 +472,10 @@ def test_images_are_pinned_by_the_digests_that_bake_wrote(workflow: str, tmp_pat
     }
     file = tmp_path / "bake.json"
     file.write_text(json.dumps({**built, "buildx.build.warnings": []}))
-    ended = defined.run("definition", "--workflow", workflow, "--images", str(file))
+    ended = pipeline_script.run("definition", "--workflow", workflow, "--images", str(file))
     pinned = {name: f"registry.example:5000/fraudline/{name}@{built[name]['containerimage.digest']}" for name in names}
     text = definition(workflow) | json.loads(ended.stdout)
-    used = {_image(step) for step in defined.jobs(text["Steps"])}
+    used = {_image(step) for step in pipeline_script.jobs(text["Steps"])}
     assert used == set(pinned.values())
     assert ":1.2.3" not in ended.stdout
 
@@ -493,7 +495,7 @@ def test_a_wrong_image_file_is_reported_in_a_sentence(content: str | None, tmp_p
     file = tmp_path / "bake.json"
     if content is not None:
         file.write_text(content)
-    ended = defined.run("definition", "--workflow", "daily", "--images", str(file))
+    ended = pipeline_script.run("definition", "--workflow", "daily", "--images", str(file))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"--images {file}: expected what docker buildx bake --metadata-file writes")
     assert ended.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""What CI publishes and with what: the same list, the same targets, the same Pythons everywhere."""
+"""CI publishes every image, calls existing targets, and pins what it uses."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ REPOSITORY = Path(__file__).parents[2]
 WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
 
 
-def test_what_is_published_is_every_stages_image():
+def test_every_image_of_the_catalog_is_published():
     listed = re.search(r"^IMAGES = (.*)$", (REPOSITORY / ".ci/publish").read_text(), re.MULTILINE)
     assert listed is not None
     assert tuple(re.findall(r'"(\w+)"', listed[1])) == tuple(IMAGES)
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_calls_only_what_there_is(workflow: Path):
+def test_a_workflow_calls_existing_targets_and_scripts(workflow: Path):
     targets = re.findall(r"^\.PHONY: (\S+)", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     text = workflow.read_text()
     assert set(re.findall(r"\bmake ([a-z-]+)", text)) <= set(targets)
@@ -37,7 +37,7 @@ def test_every_action_is_pinned_to_a_commit(workflow: Path):
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
 
 
-def test_the_oldest_python_that_is_supported_is_tested():
+def test_the_oldest_supported_python_is_tested():
     oldest = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["requires-python"]
     tested = re.search(r"python: \[(.*)\]", (REPOSITORY / ".github/workflows/test.yml").read_text())
     assert tested is not None

@@ -1,4 +1,4 @@
-"""Runs pipeline.py in the interpreter that has the SageMaker SDK, and reads what it defines as SageMaker would."""
+"""Run pipeline.py in the interpreter that has the SageMaker SDK, and read its definitions as SageMaker would."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PYTHON = Path(os.environ.get("FRAUDLINE_PIPELINE_PYTHON", REPOSITORY / ".venv-pi
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """pipeline.py with nothing of this machine's environment: no credentials, no region, no home."""
-    assert PYTHON.exists(), f"{PYTHON} has the SageMaker SDK and is missing; make it with: make pipeline-setup"
+    """Run pipeline.py without this computer's environment: no credentials, no region, no home."""
+    assert PYTHON.exists(), f"{PYTHON} has the SageMaker SDK and is missing; create it with: make pipeline-setup"
     return subprocess.run(
         [str(PYTHON), str(REPOSITORY / "pipeline.py"), *arguments],
         env={"PYTHONPATH": str(REPOSITORY / "src"), "HOME": "/nowhere"} | environment,
@@ -28,15 +28,15 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @cache
-def printed(workflow: str) -> str:
-    """A definition of the images as they are built here."""
-    ended = run("definition", "--workflow", workflow)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+def definition_text(workflow: str) -> str:
+    """Return the definition with the images that are built here."""
+    process = run("definition", "--workflow", workflow)
+    assert process.returncode == 0, process.stderr
+    return process.stdout
 
 
 def jobs(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Every Processing and Training step, in order, those behind a condition too."""
+    """Yield every Processing and Training step in order, those behind a condition too."""
     for step in steps:
         if step["Type"] == "Condition":
             yield from jobs(step["Arguments"]["IfSteps"])
@@ -45,11 +45,16 @@ def jobs(steps: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield step
 
 
-def resolved(definition: dict[str, Any], given: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """The steps' arguments by name, with every expression replaced by its value, as an execution would."""
+def resolved(definition: dict[str, Any], parameters: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the arguments of each step by its name, with every expression evaluated as in an execution.
+
+    Args:
+        definition: a pipeline's definition.
+        parameters: the execution's; the others have their defaults.
+    """
     defaults = {parameter["Name"]: parameter.get("DefaultValue") for parameter in definition["Parameters"]}
-    assert set(given) <= set(defaults)
-    values = {f"Parameters.{name}": value for name, value in {**defaults, **given}.items()}
+    assert set(parameters) <= set(defaults)
+    values = {f"Parameters.{name}": value for name, value in {**defaults, **parameters}.items()}
     assert None not in values.values()
     arguments: dict[str, dict[str, Any]] = {}
     for step in jobs(definition["Steps"]):
@@ -77,5 +82,5 @@ def _value(expression: Any, values: Mapping[str, Any]) -> Any:
 
 
 def parameters_in(expression: Any) -> set[str]:
-    """The pipeline's parameters that an expression names."""
+    """Return the pipeline's parameters that an expression uses."""
     return set(re.findall(r"'Parameters\.(\w+)'", repr(expression)))
