@@ -215,8 +215,16 @@ def test_every_function_is_invoked_and_ends_before_its_state_machine():
 @pytest.mark.parametrize(
     ("function", "needed"),
     [
-        ("RealtimeFeaturesFunction", {environment.HISTORY.name, "FRAUDLINE_LABEL_DELAY_DAYS"}),
-        ("RealtimeScoreFunction", {environment.CHAMPION.name, environment.TOPIC.name, "FRAUDLINE_THRESHOLD"}),
+        ("RealtimeFeaturesFunction", {environment.HISTORY.name, environment.FUNCTION_LABEL_DELAY.name}),
+        (
+            "RealtimeScoreFunction",
+            {
+                environment.CHAMPION.name,
+                environment.TOPIC.name,
+                environment.FUNCTION_THRESHOLD.name,
+                environment.FUNCTION_URGENT_LOSS.name,
+            },
+        ),
         ("RealtimeHistoryFunction", {environment.HISTORY.name}),
     ],
 )

@@ -15,8 +15,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
-
 from fraudline.catalog import parsing, settings
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.exit_codes import ExitCode
@@ -24,6 +22,7 @@ from fraudline.catalog.parsing import argument
 from fraudline.catalog.plan import title
 from fraudline.orchestration.images import images
 from fraudline.orchestration.stack.cloud import Cloud
+from fraudline.runtime.aws_errors import explained
 
 FOUNDATION = "fraudline-foundation"
 IMAGES, DIST = Path("dist/images.json"), Path("dist")
@@ -112,18 +111,16 @@ def main(arguments: Sequence[str] | None = None, *, glue: Path) -> ExitCode:
     try:
         file = settings.load(options.settings_file)
         name = options.name or file.name
-        cloud = Cloud(dry_run=options.dry_run)
-        if options.command == "destroy":
-            cloud.delete(stack_name(name))
-        else:
-            values = {**file.stack(), "Name": name, **settings.by_name(options.set)}
-            image_file = options.images or file.images or IMAGES
-            deploy(cloud, name, values, glue=glue, image_file=image_file, wheel=options.wheel)
+        with explained(f"{options.command} {stack_name(name)}"):
+            cloud = Cloud(dry_run=options.dry_run)
+            if options.command == "destroy":
+                cloud.delete(stack_name(name))
+            else:
+                values = {**file.stack(), "Name": name, **settings.by_name(options.set)}
+                image_file = options.images or file.images or IMAGES
+                deploy(cloud, name, values, glue=glue, image_file=image_file, wheel=options.wheel)
     except InputError as error:
-        print(f"{options.command}: {error}", file=sys.stderr)
-        return ExitCode.INVALID_INPUT
-    except (ClientError, NoCredentialsError, NoRegionError) as error:
-        print(f"{options.command}: AWS: {error}; check credentials, region and permissions", file=sys.stderr)
+        print(error, file=sys.stderr)
         return ExitCode.INVALID_INPUT
     return ExitCode.OK
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fraudline.catalog import environment
 from fraudline.catalog.plan import plan
 from fraudline.catalog.stage import Image
 from fraudline.catalog.stages import PUBLISH_HISTORY
@@ -50,18 +51,20 @@ REALTIME = (
     Function(
         "realtime-features",
         "features",
-        {"FRAUDLINE_HISTORY": _HISTORY, "FRAUDLINE_LABEL_DELAY_DAYS": ref("LabelDelayDays")},
+        {environment.HISTORY.name: _HISTORY, environment.FUNCTION_LABEL_DELAY.name: ref("LabelDelayDays")},
     ),
     Function(
         "realtime-score",
         "score",
         {
-            "FRAUDLINE_CHAMPION": sub("s3://${ResultsBucket}/champion/"),
-            "FRAUDLINE_THRESHOLD": ref("Threshold"),
-            "FRAUDLINE_TOPIC": ref("AlertsTopic"),
+            environment.CHAMPION.name: sub("s3://${ResultsBucket}/champion/"),
+            environment.TOPIC.name: ref("AlertsTopic"),
+            # As the daily run has them, so that an alert has the same priority in both.
+            environment.FUNCTION_THRESHOLD.name: ref("Threshold"),
+            environment.FUNCTION_URGENT_LOSS.name: ref("UrgentLoss"),
         },
     ),
-    Function("realtime-history", "features", {"FRAUDLINE_HISTORY": _HISTORY}),
+    Function("realtime-history", "features", {environment.HISTORY.name: _HISTORY}),
 )
 
 
@@ -77,7 +80,7 @@ def functions() -> Resources:
     }
 
 
-def _function(name: str, title: str, image: Image, environment: dict[str, Value], size: Size) -> Resource:
+def _function(name: str, title: str, image: Image, variables: dict[str, Value], size: Size) -> Resource:
     network = {"SubnetIds": ref("SubnetIds"), "SecurityGroupIds": ref("SecurityGroupIds")}
     return {
         "Type": "AWS::Lambda::Function",
@@ -86,7 +89,7 @@ def _function(name: str, title: str, image: Image, environment: dict[str, Value]
             "PackageType": "Image",
             "Code": {"ImageUri": ref(f"{image.title()}Image")},
             "ImageConfig": {"Command": ["lambda", name]},
-            **({"Environment": {"Variables": environment}} if environment else {}),
+            **({"Environment": {"Variables": variables}} if variables else {}),
             "Role": attribute(f"{title}Role"),
             "MemorySize": size.memory,
             "EphemeralStorage": {"Size": size.storage},
