@@ -40,8 +40,8 @@ def transactions_of(rows: list[Row]) -> pl.DataFrame:
 
 def labels_of(rows: list[Row]) -> pl.DataFrame:
     table = pl.DataFrame(rows, infer_schema_length=None).with_columns((pl.col("second") // DAY).alias("day"))
-    labelled = table.filter(pl.col("known_day").is_not_null())
-    return labelled.select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
+    labeled = table.filter(pl.col("known_day").is_not_null())
+    return labeled.select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
 
 
 def _local(rows: list[Row]) -> pl.DataFrame:

@@ -43,7 +43,7 @@ class SliceCounts(NamedTuple):
 
 @dataclass(frozen=True)
 class Extraction:
-    """What all slices of one extraction share."""
+    """The input and the settings that all slices of one extraction share."""
 
     channels: Channels
     rows: pl.LazyFrame
@@ -59,7 +59,7 @@ class Extraction:
         """Write the ``dataset`` and the ``rejected`` rows of one of ``count`` slices of ids."""
         validated = validate(self.rows.filter(id_slice(number, count)), self.repeated_rows)
         labels = self.labels.filter(id_slice(number, count))
-        # One pass over the files for all of these.
+        # Collected together, so that the files are read only once.
         valid, latest, *_ = pl.collect_all(
             [
                 validated.valid,
@@ -134,7 +134,7 @@ def check_matched(matched: int, labels: int, days: Sequence[date]) -> None:
     """Check that the labels belong to these transactions.
 
     Raises:
-        InputError: there are labels, and none of them belongs to a transaction.
+        InputError: there are labels, but none of them belongs to a transaction.
     """
     if labels and not matched:
         raise InputError(
@@ -144,7 +144,7 @@ def check_matched(matched: int, labels: int, days: Sequence[date]) -> None:
 
 
 def months_before(day: date, months: int) -> date:
-    """Return the same day so many calendar months earlier, or that month's last day if it is shorter."""
+    """Return the same day ``months`` calendar months earlier, or the last day of that month if it is shorter."""
     year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     following = date(year + (month + 1) // 12, (month + 1) % 12 + 1, 1)
     last = (following - date(year, month + 1, 1)).days
@@ -152,7 +152,7 @@ def months_before(day: date, months: int) -> date:
 
 
 def summarize(dataset: pl.LazyFrame) -> Summary:
-    """Return the summary's part about the dataset: first transactions, counts and fraud rate."""
+    """Compute the dataset's part of the summary: first transactions, counts and fraud rate."""
     fraud = pl.col("is_fraud")
     counted = dataset.select(
         pl.len().alias("record_count"),
@@ -166,10 +166,10 @@ def summarize(dataset: pl.LazyFrame) -> Summary:
 
 
 def dataset_summary(earliest: pl.DataFrame, counts: Mapping[str, int]) -> Summary:
-    """Return the summary's part about a dataset; the fraud rate is a share of the labeled rows.
+    """Return a dataset's part of the summary; the fraud rate is a share of the labeled rows.
 
     Args:
-        earliest: the dataset's first rows.
+        earliest: the dataset's first rows by time.
         counts: ``record_count``, ``labelled_count``, ``fraud_count`` and ``sampled_count``.
     """
     labeled = counts["labelled_count"]
@@ -181,7 +181,7 @@ def dataset_summary(earliest: pl.DataFrame, counts: Mapping[str, int]) -> Summar
 
 
 def first_records(transactions: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return the first 20 transactions as a summary shows them."""
+    """Return the first 20 transactions in the form that summaries show."""
     columns = [
         "transaction_id",
         (pl.col("cents") / 100).round(2).alias("amount"),

@@ -1,6 +1,7 @@
 """Extract the dataset on Spark: write what data_extraction writes, from deliveries too large for one computer.
 
-Rows are shuffled twice: by id, to meet their copies and their label, and by folder of customers, to be written.
+Rows are shuffled twice: by id, which brings them together with their copies and labels, and by folder of customers,
+for writing.
 """
 
 from __future__ import annotations
@@ -95,8 +96,8 @@ class Extraction:
 
 
 def _collapse_copies(rows: DataFrame) -> DataFrame:
-    """Collapse identical copies of an id, and add ``contradicting``: True where other rows have the same id."""
-    # Of copies in several days' folders, keep the one in its own day.
+    """Collapse identical copies of an id, and add ``contradicting``: True if different rows have the same id."""
+    # If folders of several days have copies, keep the copy in its own day.
     best = "CAST(timestamp AS DATE) = partition DESC, partition, amount"
     number = f"row_number() OVER (PARTITION BY {', '.join(TRANSACTIONS)} ORDER BY {best}) AS copy"
     # This shuffle also serves the comparison of ids below and the join with labels.
@@ -130,14 +131,14 @@ def _write_rejected(channels: Channels, validated: dict[str, DataFrame]) -> None
 
 
 def _count_rejected(validated: DataFrame) -> tuple[dict[str, int], int]:
-    """Return how many rows are broken by reason, and how many rows are broken."""
+    """Return the number of broken rows by reason, and in total; a row may have several reasons."""
     broken = validated.where(_BROKEN)
     counts = broken.select(F.explode("reasons").alias("reason")).groupBy("reason").count().collect()
     return {row["reason"]: row["count"] for row in counts}, broken.count()
 
 
 def _latest_labels(labels: DataFrame, as_of: date) -> DataFrame:
-    """Return one label per id: the latest before as_of, and of simultaneous ones the one that is fraud."""
+    """Return one label per id: the latest before as_of; among simultaneous labels, fraud wins."""
     visible = f"labeled_at IS NULL OR unix_micros(labeled_at) < {day_number(as_of) * DAY} * 1000000L"
     order = "PARTITION BY transaction_id ORDER BY labeled_at DESC NULLS LAST, is_fraud DESC"
     numbered = labels.where(visible).selectExpr("*", f"row_number() OVER ({order}) AS copy")
@@ -162,7 +163,7 @@ def _join_labels(rows: DataFrame, labels: DataFrame, as_of: date, delay: int) ->
 
 
 def _sampling_weight(sample: float) -> str:
-    """Return SQL for the weight of each row, as ``etl.dataset.sampling_weight`` has it."""
+    """Return SQL for the weight of each row, equal to ``etl.dataset.sampling_weight``."""
     if sample == 1:
         return "float(1D)"
     sampled = f"crc32(transaction_id) < {sample * 2**32!r}D"
@@ -170,7 +171,7 @@ def _sampling_weight(sample: float) -> str:
 
 
 def _write_folders(channels: Channels, dataset: DataFrame, folders: int) -> None:
-    """Write rows below their customers' folders, as ``etl.dataset.sink_folders`` does."""
+    """Write rows into the folders of their customers, in the layout of ``etl.dataset.sink_folders``."""
     number = f"format_string('%03d', crc32(customer_id) % {folders}) AS customers"
     assigned = dataset.selectExpr(*DATASET, number).repartition("customers")
     assigned.write.partitionBy("customers").parquet(
@@ -186,6 +187,6 @@ def _summarize(channels: Channels, dataset: DataFrame) -> Summary:
         "count_if(weight > 0) AS sampled_count",
     )
     ordered = dataset.select(*DATASET).orderBy("timestamp", "transaction_id")
-    # Spark's rows come back in files, whose order is not the rows' order.
+    # Sorted again, because the rows come back through files, whose order is not defined.
     earliest = collect_table(channels, ordered.limit(SUMMARY_RECORDS), DATASET).sort("timestamp", "transaction_id")
     return dataset_summary(earliest, counts.collect()[0].asDict())

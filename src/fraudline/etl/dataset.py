@@ -9,10 +9,10 @@ from zlib import crc32
 
 import polars as pl
 
-# The features stage computes windows with one folder in memory at a time.
+# The target size of a folder: feature-engineering holds the rows of one folder per processor in memory.
 FOLDER_ROWS = 125_000
 
-# The Hive partition key, as in the folder's name: customers=007.
+# The Hive partition key in the names of the folders, such as customers=007.
 _KEY = "customers"
 
 
@@ -21,7 +21,7 @@ def assign_folders(customers: pl.Series, rows: int) -> pl.DataFrame:
 
     Args:
         customers: distinct customer ids.
-        rows: how many raw rows there are, which decides the number of folders.
+        rows: the number of raw rows, which decides the number of folders.
     """
     count = folder_count(rows)
     numbers = [crc32(customer.encode()) % count for customer in customers]
@@ -29,12 +29,12 @@ def assign_folders(customers: pl.Series, rows: int) -> pl.DataFrame:
 
 
 def folder_count(rows: int) -> int:
-    """Return how many folders a dataset of ``rows`` raw rows has."""
+    """Return the number of folders for a dataset of ``rows`` raw rows."""
     return max(1, ceil(rows / FOLDER_ROWS))
 
 
 def sink_folders(dataset: pl.LazyFrame, folders: pl.DataFrame, root: Path, part: int) -> pl.LazyFrame:
-    """Return a lazy write of rows to ``customers=NNN/part-….parquet`` below ``root``; collect it to run it."""
+    """Return a lazy frame that writes the rows to ``customers=NNN/part-….parquet`` below ``root`` when collected."""
 
     def path(file: Any) -> str:
         return f"{_KEY}={file.partition_keys.item():03d}/part-{part}-{file.index_in_partition}.parquet"
@@ -51,13 +51,13 @@ def scan_dataset(root: Path) -> pl.LazyFrame:
 
 
 def sampling_weight(sample: float) -> pl.Expr:
-    """Return how many rows each row stands for in training: 0 where it is not sampled.
+    """Return the number of rows that each row stands for in training: 0 for a row that is not sampled.
 
-    Every known fraud is kept with weight 1. Of the other rows, those whose id has a CRC-32 below the share are kept,
-    so that every run and every engine keeps the same ones.
+    Every known fraud has weight 1. Another row is sampled if the CRC-32 of its id, as a fraction of 2^32, is below
+    ``sample``, so every run and every engine samples the same rows.
 
     Args:
-        sample: the share of the other rows to keep, above 0 and up to 1.
+        sample: the share of the other rows to sample, above 0 and up to 1.
     """
     if sample == 1:
         return pl.lit(1.0, pl.Float32)

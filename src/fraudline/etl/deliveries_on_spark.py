@@ -22,9 +22,9 @@ from fraudline.etl.text_on_spark import TextFile
 from fraudline.runtime import s3
 from fraudline.runtime.channels import Channels
 
-# decimal(20,0) is how Spark reads an unsigned integer of 64 bits.
+# Spark reads an unsigned 64-bit integer as decimal(20,0).
 _INTEGERS = ("tinyint", "smallint", "int", "bigint", "decimal(20,0)")
-# The source types that each kind of value may have, and what errors call them.
+# The source types that each kind of value may have, and their name in errors.
 _KINDS = {
     "string": (("string", *_INTEGERS), "text"),
     "double": (("double", "float", *_INTEGERS), "a number"),
@@ -53,7 +53,7 @@ class Group(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return the first file's path below its channel."""
+        """Return the path of the first file, relative to its channel; errors show it."""
         return _below(self.paths[0], self.root)
 
     def column_type(self, source: str, kind: str, *, required: bool, canonical: str = "") -> str:
@@ -62,8 +62,8 @@ class Group(NamedTuple):
         Args:
             source: the column's name in the files.
             kind: one of ``_KINDS``.
-            required: True where the column must exist.
-            canonical: the canonical column, where ``--column`` can map another one to it.
+            required: True if the column must exist.
+            canonical: the canonical column, if ``--column`` can map another source column to it.
 
         Raises:
             InputError: the column is missing, or of another type.
@@ -76,7 +76,7 @@ class Group(NamedTuple):
                 f"{where} has no column '{source}'; it has {', '.join(self.types)}; "
                 f"{advice if canonical else 'rename the column that holds it'}"
             )
-        # Some writers give a column without any value the type void.
+        # Some writers use the type void for a column without values.
         if not type_ or (type_ == "void" and not required):
             return ""
         if type_ not in allowed and not (type_.startswith("decimal") and kind == "double"):
@@ -88,7 +88,7 @@ class Group(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """The rows of a channel, lazily, and the groups of Parquet files that they come from."""
+    """The rows of a channel as a Spark table, and the groups of Parquet files that they come from."""
 
     rows: DataFrame
     groups: Sequence[Group]
@@ -97,14 +97,14 @@ class Delivery(NamedTuple):
 def read_days(
     spark: SparkSession, channels: Channels, days: Sequence[date], mapping: Mapping[str, str], shared: str
 ) -> Delivery:
-    """Read the raw rows of some days, under the canonical names and types of ``etl.raw.read_days``.
+    """Read the raw rows of the given days, with the canonical names and types of ``etl.raw.read_days``.
 
     Args:
-        spark: reads them.
-        channels: has ``raw``.
+        spark: the Spark session.
+        channels: the stage's channels, with ``raw``.
         days: the days to read; those without a folder are skipped.
-        mapping: source columns by canonical column, where the names differ.
-        shared: an empty folder or prefix for converted text, which all executors reach.
+        mapping: source columns by canonical column, for those whose names differ.
+        shared: an empty folder or prefix for converted text files, which all executors can access.
 
     Raises:
         InputError: no day has files, a file is broken, or a column is missing or of a wrong type.
@@ -122,12 +122,12 @@ def read_days(
 
 
 def read_labels(spark: SparkSession, channels: Channels, shared: str) -> Delivery:
-    """Read all labels, in the columns of ``etl.labels.read_labels``.
+    """Read all labels, with the columns of ``etl.labels.read_labels``.
 
     Args:
-        spark: reads them.
-        channels: has ``labels``.
-        shared: an empty folder or prefix for converted text, which all executors reach.
+        spark: the Spark session.
+        channels: the stage's channels, with ``labels``.
+        shared: an empty folder or prefix for converted text files, which all executors can access.
 
     Raises:
         InputError: there is no file, a file is broken, or a column is missing or of a wrong type.
@@ -146,7 +146,7 @@ def read_labels(spark: SparkSession, channels: Channels, shared: str) -> Deliver
 def naming_broken_files(spark: SparkSession, *deliveries: Delivery) -> Iterator[None]:
     """Raise InputError that names the broken file when Spark can't read rows within the context.
 
-    A file whose footer is intact may still be broken further on, and Spark's error does not always name it.
+    A file with an intact footer may still be broken elsewhere, and Spark's error does not always name it.
     """
     try:
         yield
@@ -194,9 +194,9 @@ def _read_labels(spark: SparkSession, group: Group) -> DataFrame:
 
 
 def _cents(amount: str, type_: str) -> str:
-    """Return SQL for amounts as whole cents, rounded half to even, as ``etl.values.cents`` has them."""
+    """Return SQL for amounts as whole cents, rounded half to even, equal to ``etl.values.cents``."""
     if type_ in ("double", "float"):
-        # NaN and what overflows a bigint become null; a rule rejects their rows.
+        # NaN, and values that overflow a bigint, become null; a rule rejects their rows.
         cents = f"rint(double({amount}) * 100)"
         return f"if(abs({cents}) < 9223372036854775807D, bigint({cents}), NULL)"
     return f"CAST(bround({amount}, 2) * 100 AS bigint)"
@@ -212,7 +212,7 @@ def _group_files(spark: SparkSession, channel: str, files: Sequence[str], root: 
             raise _parse_error(channel, _below(path, root), error) from error
 
     files = [path for path in files if path.endswith(_PARQUET)]
-    # Each file costs a round trip to S3, so their footers are read at the same time.
+    # Each footer costs a round trip to S3, so several are read at a time.
     with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
         types = list(threads.map(read_types, files))
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
@@ -230,14 +230,14 @@ def _text_files(channel: str, files: Sequence[str], root: str) -> list[TextFile]
 
 
 def _find_files(folder: str) -> list[str]:
-    """Return the files below a folder or prefix, at any depth, of any supported format."""
+    """Return the files of supported formats in a folder or prefix, at any depth."""
     paths = s3.list_objects(folder) if s3.is_uri(folder) else sorted(str(path) for path in Path(folder).rglob("*"))
     return [path for path in paths if path.endswith(tuple(FORMATS))]
 
 
 def _root(channels: Channels, name: str) -> str:
     location = channels.required_location(name).rstrip("/")
-    return location if s3.is_uri(location) else os.path.abspath(location)  # noqa: PTH100 - Spark resolves no links either
+    return location if s3.is_uri(location) else os.path.abspath(location)  # noqa: PTH100 - keeps links, like Spark
 
 
 def _uri(root: str) -> str:

@@ -1,4 +1,4 @@
-"""Validate one day's transactions, and collect the labels known by then; the daily workflow's first stage."""
+"""Validate one day's transactions, and collect the labels known by as_of; the first stage of the daily workflow."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def run(
     with naming_broken_files(raw, labels):
         # Earlier days are validated again, because a row that was rejected on its own day must not get a label today.
         validated = validate(raw.rows, repeated_ids(raw.rows))
-        of_day = pl.col("timestamp").dt.date() == run.day
-        # One pass over the files for all of these.
+        on_day = pl.col("timestamp").dt.date() == run.day
+        # Collected together, so that the files are read only once.
         valid, transactions, latest, label_rows, broken, _ = pl.collect_all(
             [
                 validated.valid.select("transaction_id", "merchant", "merchant_category", "timestamp"),
-                validated.valid.filter(of_day).sort("timestamp", "transaction_id"),
+                validated.valid.filter(on_day).sort("timestamp", "transaction_id"),
                 latest_labels(labels.rows, repeated_ids(labels.rows), run.as_of),
                 labels.rows.select(pl.len()),
                 validated.rejected.filter(pl.col("partition") == run.day),
@@ -46,7 +46,7 @@ def run(
             ],
             engine="streaming",
         )
-    # Earlier days' rejected rows were reported by those days' own runs.
+    # Rejected rows of earlier days are not reported again: the runs of those days did.
     sink_rejected(channels, broken.lazy(), "raw").collect()
     rejected = count_rejected(channels, "raw", transactions.height + broken.height, max_rejected)
     if not transactions.height:
@@ -68,7 +68,7 @@ def run(
 
 
 def _known_labels(transactions: pl.DataFrame, latest: pl.DataFrame, run: Run, label_delay_days: int) -> pl.DataFrame:
-    """Return the labels known by as_of (schema LABELS) with their transactions' merchant, category and day."""
+    """Return the labels known by as_of, with merchant, category and day of their transactions (schema LABELS)."""
     joined = join_labels(transactions, latest, run.as_of, label_delay_days)
     day = pl.col("timestamp").dt.epoch("d").cast(pl.Int32).alias("day")
     return joined.filter(pl.col("known_day").is_not_null()).with_columns(day).select(*LABELS)

@@ -1,4 +1,4 @@
-"""Find the files of a delivery in any supported format, scan them lazily, and name those that are broken."""
+"""Find the files of a delivery in any supported format, scan them lazily, and report broken ones by name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FORMATS = {
     ".ndjson.gz": "JSON lines",
 }
 PATTERNS = ", ".join(f"*{suffix}" for suffix in FORMATS)
-# Holds the path of each row's file; the name is one that no delivery uses.
+# The column for the path of each row's file; its name must not occur in deliveries.
 PATH_COLUMN = "__file__"
-# So many JSON lines are read to find out which columns a file has.
+# The number of JSON lines that are read to find the columns of a file.
 _JSON_ROWS = 100
 
 _ERRORS = (pl.exceptions.PolarsError, OSError)
@@ -34,9 +34,9 @@ class File:
     """One file of a channel.
 
     Attributes:
-        path: where it is on this computer.
+        path: its path on this computer.
         channel: the input that it belongs to.
-        name: its path below the channel, for errors.
+        name: its path relative to the channel, for errors.
     """
 
     path: Path
@@ -54,10 +54,10 @@ class File:
         return f"channel '{self.channel}': {self.name}"
 
     def schema(self, columns: Mapping[str, bool]) -> pl.Schema:
-        """Return the file's columns; those of CSV and JSON lines are all text, so that no digit is lost.
+        """Return the file's columns; in CSV and JSON lines all are text, so that no digit is lost.
 
         Args:
-            columns: the columns to read; True for a required one.
+            columns: the columns to read, each with True if it is required.
 
         Raises:
             InputError: the file is not of its format.
@@ -72,13 +72,13 @@ class File:
             return pl.scan_parquet(self.path, glob=False).collect_schema()
         if self.format == "CSV":
             table = pl.scan_csv(self.path, infer_schema=False, glob=False)
-            # polars reports a line of too many fields, whose values are shifted, only when it reads all columns.
+            # polars reports a line with too many fields (its values are shifted) only when it reads all columns.
             table.select(pl.all().count()).collect(engine="streaming")
             return table.collect_schema()
         if not self.path.stat().st_size:
             return pl.Schema(dict.fromkeys(columns, pl.String))
         names = list(pl.scan_ndjson(self.path, infer_schema_length=_JSON_ROWS).collect_schema())
-        # A JSON line names only the columns that have a value, so an optional one may first occur in a later line.
+        # A JSON line contains only columns that have a value, so an optional column may first occur in a later line.
         names += [name for name, required in columns.items() if not required and name not in names]
         return pl.Schema(dict.fromkeys(names, pl.String))
 
@@ -100,7 +100,7 @@ class Batch:
         return self.files[0].format != "Parquet"
 
     def scan(self) -> pl.LazyFrame:
-        """Return the rows, lazily, with each row's path in PATH_COLUMN."""
+        """Return the rows as a lazy frame, with the path of each row's file in PATH_COLUMN."""
         paths = [file.path for file in self.files]
         if self.files[0].format == "Parquet":
             return pl.scan_parquet(paths, glob=False, hive_partitioning=False, include_file_paths=PATH_COLUMN)
@@ -111,7 +111,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Delivery:
-    """The rows of a channel, lazily, and the batches of files that they come from."""
+    """The rows of a channel as a lazy frame, and the batches of files that they come from."""
 
     rows: pl.LazyFrame
     batches: Sequence[Batch]
@@ -121,9 +121,9 @@ def find_files(folder: Path, channel: str, root: Path) -> list[File]:
     """Return the files in a folder at any depth, sorted by name.
 
     Args:
-        folder: where to search.
+        folder: the folder to search.
         channel: the input that the files belong to.
-        root: the channel's folder, to which the files' names are relative.
+        root: the folder of the channel; names of files are relative to it.
     """
     paths = sorted(path for path in folder.rglob("*") if path.name.endswith(tuple(FORMATS)))
     return [File(path, channel, path.relative_to(root).as_posix()) for path in paths]
@@ -133,8 +133,8 @@ def group_files(files: Sequence[File], columns: Mapping[str, bool]) -> list[Batc
     """Group files by format and columns, because one scan of many files is cheaper than many scans.
 
     Args:
-        files: of one channel.
-        columns: the columns to read; True for a required one.
+        files: files of one channel.
+        columns: the columns to read, each with True if it is required.
 
     Raises:
         InputError: a file is not of its format.
@@ -153,7 +153,7 @@ def group_files(files: Sequence[File], columns: Mapping[str, bool]) -> list[Batc
 def naming_broken_files(*deliveries: Delivery) -> Iterator[None]:
     """Raise InputError that names the broken file when rows can't be read within the context.
 
-    polars reports that one of many scanned files is broken, but not always which, so each is read again on its own.
+    polars reports that one of the files is broken, but not always which one, so each is read again on its own.
     """
     try:
         yield

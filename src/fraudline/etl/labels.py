@@ -1,4 +1,4 @@
-"""Read fraud labels, and join them with transactions from the day on which each was known."""
+"""Read fraud labels, and join those that were known by as_of with their transactions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_labels(channels: Channels) -> Delivery:
 
 
 def read_files(files: Sequence[File]) -> Delivery:
-    """Read the labels of some files, in the columns of ``read_labels``.
+    """Read the labels of files, with the columns of ``read_labels``.
 
     Raises:
         InputError: a file is broken, or a column is missing or of a wrong type.
@@ -45,7 +45,7 @@ def read_files(files: Sequence[File]) -> Delivery:
 
 
 def no_labels_error(channels: Channels) -> InputError:
-    """Return the error for a channel without label files."""
+    """Return the error to raise if the channel has no label files."""
     return InputError(
         f"channel 'labels': no {PATTERNS} in '{channels.location('labels')}'; check the job that delivers labels"
     )
@@ -57,10 +57,10 @@ def broken_labels(labels: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def latest_labels(labels: pl.LazyFrame, repeated: pl.Expr, as_of: date) -> pl.LazyFrame:
-    """Return one valid label per id: the latest before as_of, and of simultaneous ones the one that is fraud.
+    """Return one valid label per id: the latest before as_of; among simultaneous labels, fraud wins.
 
     Args:
-        labels: in the columns of ``read_labels``, with all labels of each id.
+        labels: the columns of ``read_labels``, with all labels of each id.
         repeated: the ``repeated_ids`` of these labels, or of a superset.
         as_of: labels from this day's midnight on are not visible.
     """
@@ -78,13 +78,13 @@ def join_labels(transactions: pl.DataFrame, labels: pl.DataFrame, as_of: date, d
     """Add ``is_fraud`` and ``known_day``, null unless the label was known before as_of, and ``has_label``.
 
     A label without ``labeled_at`` becomes known when ``delay`` whole days have passed after its transaction's day.
-    ``has_label`` is True wherever ``labels`` has the id, whether its label was known or not.
+    ``has_label`` is True if ``labels`` has the id, whether or not the label was known.
 
     Args:
         transactions: rows with ``transaction_id`` and ``timestamp``.
         labels: one row per id, from ``latest_labels``.
-        as_of: only labels of earlier days are known.
-        delay: in days.
+        as_of: only labels from earlier days are known.
+        delay: the label delay in days.
     """
     known_day = pl.coalesce(pl.col("labeled_at").dt.epoch("d").cast(pl.Int32), _DAY + delay)
     known = known_day < day_number(as_of)

@@ -1,4 +1,4 @@
-"""Read raw transactions: folders by day, source column names, loose types."""
+"""Read raw transactions from folders by day, and map source columns to canonical names and types."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _TEXTS = ("transaction_id", "customer_id", "merchant", "merchant_category")
 
 
 def read_days(channels: Channels, days: Sequence[date], mapping: Mapping[str, str]) -> Delivery:
-    """Read the raw rows of some days, under canonical names and types.
+    """Read the raw rows of the given days, with canonical names and types.
 
     Args:
-        channels: has ``raw``, with one folder per day, whose files may be at any depth.
+        channels: the stage's channels; ``raw`` has one folder per day, with files at any depth.
         days: the days to read; those without a folder are skipped.
-        mapping: source columns by canonical column, where the names differ.
+        mapping: source columns by canonical column, for those whose names differ.
 
     Returns:
         The columns REQUIRED and OPTIONAL (null where absent), ``cents``, ``partition`` (the folder's day), and
@@ -44,10 +44,10 @@ def read_days(channels: Channels, days: Sequence[date], mapping: Mapping[str, st
 
 
 def read_files(files: Sequence[File], sources: Mapping[str, str]) -> Delivery:
-    """Read the rows of some files of ``raw``, in the columns of ``read_days``.
+    """Read the rows of files of ``raw``, with the columns of ``read_days``.
 
     Args:
-        files: each below the folder of its day.
+        files: the files, each in the folder of its day.
         sources: the source column of every canonical column.
 
     Raises:
@@ -72,7 +72,7 @@ def source_columns(mapping: Mapping[str, str]) -> dict[str, str]:
 
 
 def no_days_error(days: Sequence[date], channels: Channels) -> InputError:
-    """Return the error for days of which none has files."""
+    """Return the error to raise if none of the days has files."""
     return InputError(
         f"channel 'raw': no YYYY-MM-DD/ with {PATTERNS} from {days[0]} to {days[-1]} in "
         f"'{channels.location('raw')}'; check --as-of, and that these days were delivered"
@@ -85,10 +85,10 @@ def days_before(as_of: date, count: int) -> list[date]:
 
 
 def read_one(transaction: Mapping[str, Any]) -> pl.LazyFrame:
-    """Read a single transaction, in the columns of ``read_days``; its partition is the day of its timestamp.
+    """Read a single transaction, with the columns of ``read_days``; its partition is the day of its timestamp.
 
     Args:
-        transaction: text, numbers or null by canonical column, as parsed from JSON.
+        transaction: values by canonical column, as parsed from JSON: text, numbers or null.
 
     Raises:
         InputError: a column is unknown, missing, or neither text nor a number.
@@ -102,7 +102,7 @@ def read_one(transaction: Mapping[str, Any]) -> pl.LazyFrame:
     wrong = [name for name, value in transaction.items() if type(value) not in (str, int, float, type(None))]
     if wrong:
         raise InputError(f"the transaction's {', '.join(wrong)} must be text or a number")
-    # As text, a number keeps the digits that were sent.
+    # Converted to text, a number keeps the digits that were sent.
     texts = {name: [None if value is None else str(value)] for name, value in transaction.items()}
     columns = _canonical(dict.fromkeys(transaction, pl.String()), source_columns({}), is_text=True)
     day = pl.col("timestamp").dt.date().alias("partition")
@@ -128,12 +128,12 @@ def _canonical(types: Mapping[str, pl.DataType], sources: Mapping[str, str], *, 
     Args:
         types: the source type of each canonical column that the source has.
         sources: the source column of every canonical column.
-        is_text: True where all source values are text.
+        is_text: True if all source values are text.
     """
     present = {name: pl.col(sources[name]) for name in types}
     coordinates = {name: values.number(present[name], types[name]) for name in COORDINATES if name in types}
     unreadable = [present[name].is_not_null() & coordinate.is_null() for name, coordinate in coordinates.items()]
-    # Only text can fail to parse; a number of Parquet is always one.
+    # Only text can fail to parse; numbers in Parquet are always valid.
     any_unreadable = pl.any_horizontal(unreadable) if is_text and unreadable else pl.lit(False)
     return [
         *(present.get(name, pl.lit(None)).cast(pl.String).alias(name) for name in _TEXTS),
@@ -157,7 +157,7 @@ def _column_type(canonical: str, source: str, batch: Batch) -> pl.DataType | Non
             f"{where} has no column '{source}'; it has {', '.join(batch.schema)}; "
             f"map the column that holds it with --column {canonical}=…"
         )
-    # Some writers give a column without any value the type Null.
+    # Some writers use the type Null for a column without values.
     if dtype is None or (dtype == pl.Null and canonical in OPTIONAL):
         return None
     if batch.is_text:
@@ -172,7 +172,7 @@ def _column_type(canonical: str, source: str, batch: Batch) -> pl.DataType | Non
 
 
 def _allowed_types(canonical: str) -> tuple[tuple[Any, ...], str]:
-    """Return the types that a source column may have, and what errors call them."""
+    """Return the types that a source column may have, and their name in errors."""
     if canonical == "timestamp":
         return (pl.Datetime,), "a timestamp"
     if canonical in ("amount", *COORDINATES):

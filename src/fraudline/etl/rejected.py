@@ -13,9 +13,9 @@ from fraudline.runtime.channels import Channels
 
 
 def sink_rejected(channels: Channels, rows: pl.LazyFrame, channel: str, part: int = 0) -> pl.LazyFrame:
-    """Return a lazy write of broken rows into ``rejected`` (schema REJECTED); collect it to run it."""
+    """Return a lazy frame that writes broken rows into ``rejected`` (schema REJECTED) when collected."""
     names = rows.collect_schema()
-    # Transactions and labels share a schema, so that one table holds both; columns of the other channel are null.
+    # Rejected transactions and labels share a schema, so that one table holds both; missing columns are null.
     columns = {name: pl.col(name) if name in names else pl.lit(None) for name in REJECTED}
     columns["channel"] = pl.lit(channel)
     table = rows.select(column.cast(REJECTED[name]).alias(name) for name, column in columns.items())
@@ -27,7 +27,7 @@ class Rejected(NamedTuple):
     """The rejected rows of a channel.
 
     Attributes:
-        reasons: counts by reason; one row may have several.
+        reasons: the number of rows by reason; a row may have several reasons.
         share: the share of the channel's rows that was rejected.
     """
 
@@ -39,13 +39,13 @@ def count_rejected(channels: Channels, channel: str, rows: int, max_rejected: fl
     """Count the rejected rows that were written for a channel.
 
     Args:
-        channels: of the stage that wrote them.
+        channels: the channels of the stage that wrote them.
         channel: the input that they came from.
-        rows: how many rows the input has.
+        rows: the number of rows in the input.
         max_rejected: the largest share of rows that may be rejected.
 
     Raises:
-        InputError: a larger share was rejected.
+        InputError: the share of rejected rows is larger than ``max_rejected``.
     """
     written = pl.scan_parquet(channels.output("rejected") / f"{channel}-*.parquet").select("reasons").collect()
     counts = written.get_column("reasons").explode(empty_as_null=False).value_counts()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-# Keeps a window's sum of squares, in cents, below 2^63 for up to 92,000 such rows of one card.
+# Keeps a window's sum of squared cents below 2^63, even for 92,000 rows of this amount on one card.
 MAX_AMOUNT = 100_000.00
 
 
@@ -17,7 +17,7 @@ class Rule:
 
     Attributes:
         name: the value in the column ``reasons``.
-        broken: the condition, in SQL that polars and Spark evaluate alike.
+        broken: the condition of a broken row, in SQL that polars and Spark evaluate alike.
         description: completes "a row is broken where …" in docs/data.md.
     """
 

@@ -1,4 +1,4 @@
-"""Read CSV and JSON lines on Spark: an executor converts each file to Parquet with the etl image's own reader.
+"""Read CSV and JSON lines on Spark: executors convert each file to Parquet with the reader that the etl image uses.
 
 Spark's readers treat quotes, numbers, time zones and broken lines differently, so they are not used.
 """
@@ -19,7 +19,7 @@ from fraudline.runtime import s3
 
 
 class TextFile(NamedTuple):
-    """A file of text; ``name`` is its path below ``root``, the folder or prefix of its channel."""
+    """A text file; ``name`` is its path relative to ``root``, the folder or prefix of its channel."""
 
     channel: str
     root: str
@@ -29,20 +29,20 @@ class TextFile(NamedTuple):
 def read(
     spark: SparkSession, files: Sequence[TextFile], read_files: Callable[[Sequence[File]], Delivery], shared: str
 ) -> list[DataFrame]:
-    """Read some files as one table; return no table where there are no files.
+    """Read text files as one table; return a list of this table, or an empty list without files.
 
     Args:
-        spark: its executors read one file at a time each.
-        files: of one channel.
-        read_files: the etl image's reader of that channel.
-        shared: an empty folder or prefix for Parquet, which all executors reach.
+        spark: the Spark session; each executor reads one file at a time.
+        files: files of one channel.
+        read_files: the reader of that channel that the etl image uses.
+        shared: an empty folder or prefix for Parquet, which all executors can access.
 
     Raises:
         InputError: a file can't be parsed, or lacks a column.
     """
     if not files:
         return []
-    # One task per file, because an executor reads a whole file; the number names its Parquet.
+    # One task per file, because the reader needs the whole file; its number becomes the name of the Parquet file.
     numbered = spark.sparkContext.parallelize(list(enumerate(files)), len(files))
     faults = numbered.map(partial(_convert, read_files=read_files, shared=shared)).collect()
     for fault in filter(None, faults):

@@ -1,4 +1,4 @@
-"""Split rows into valid and rejected ones, lazily: only ids that occur more than once are compared."""
+"""Split rows into valid and rejected ones, lazily; only rows with repeated ids are collected and compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Validated:
     Attributes:
         valid: rows of schema TRANSACTIONS.
         rejected: broken rows with all their ``reasons``.
-        copies: how many identical copies were collapsed.
+        copies: the number of identical copies that were collapsed.
     """
 
     valid: pl.LazyFrame
@@ -28,15 +28,15 @@ class Validated:
 
 
 def validate(rows: pl.LazyFrame, repeated: pl.Expr) -> Validated:
-    """Separate broken rows, and collapse identical copies of an id, whichever files they are in.
+    """Separate broken rows, and collapse identical copies of an id, even from different files.
 
     Args:
-        rows: in the columns of ``read_days``, with all rows of each id.
+        rows: the columns of ``read_days``, with all rows of each id.
         repeated: the ``repeated_ids`` of these rows, or of a superset.
     """
     copies = rows.filter(repeated).collect(engine="streaming")
-    # Of copies in several days' folders, keep the one in its own day. The raw amount only breaks ties:
-    # it differs where a copy was written in another format, which does not make it a different row.
+    # If folders of several days have copies, keep the copy in its own day. The raw amount only breaks ties:
+    # it differs if a copy was written in another format, which does not make it a different row.
     own_day = pl.col("timestamp").dt.date() == pl.col("partition")
     ordered = copies.sort(*TRANSACTIONS, own_day.not_(), "partition", "amount")
     distinct = ordered.unique(list(TRANSACTIONS), keep="first", maintain_order=True)
@@ -56,7 +56,7 @@ def repeated_ids(rows: pl.LazyFrame) -> pl.Expr:
 
     A hash collision can make it True for another row, too; that only costs a comparison.
     """
-    # 8 bytes per id, where the ids themselves would not fit in memory.
+    # A hash takes 8 bytes per id; the ids themselves might not fit in memory.
     hashes = rows.filter(_ID.is_not_null()).select(_ID.hash()).collect(engine="streaming").to_series().sort()
     repeated = hashes.filter(hashes == hashes.shift()).unique()
     if repeated.is_empty():

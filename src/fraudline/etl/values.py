@@ -11,7 +11,7 @@ _INTEGERS = pl.datatypes.group.INTEGER_DTYPES
 NUMBERS = (pl.Float64, pl.Float32, pl.Decimal, *_INTEGERS)
 IDENTIFIERS = (pl.String, pl.Categorical, pl.Enum, *_INTEGERS)
 
-# One format needs every text to have a zone, so Z is added where none is written.
+# A single format can parse all timestamps only if each has a zone, so Z is added to those without one.
 _ISO = "%Y-%m-%dT%H:%M:%S%.f%#z"
 _ZONE = r"([Zz]|[+-]\d\d(:?\d\d)?)$"
 
@@ -20,10 +20,10 @@ def cents(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """Return amounts as whole cents, rounded half to even.
 
     Text and decimals never become floating point. A float is the double nearest to the decimal amount that was
-    written, so a hundred times it, rounded, is exact up to 10^13.
+    written, so rounding its product with 100 is exact up to 10^13.
 
     Args:
-        column: amounts in whole units.
+        column: amounts in the currency's unit.
         dtype: the column's type.
     """
     if isinstance(dtype, pl.String | pl.Decimal):
@@ -42,7 +42,7 @@ def number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def instant(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Return timestamps of any unit, or ISO 8601 text, in UTC and microseconds; one without a zone is in UTC."""
+    """Return timestamps (of any time unit, or ISO 8601 text) in UTC and microseconds; those without a zone are UTC."""
     if isinstance(dtype, pl.Datetime):
         utc = column.dt.convert_time_zone("UTC") if dtype.time_zone else column.dt.replace_time_zone("UTC")
         return utc.dt.cast_time_unit("us")
@@ -52,7 +52,7 @@ def instant(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def flag(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Return whole numbers or booleans, also as text (0, 1.0, true), as Int64."""
+    """Return flags as Int64: whole numbers, booleans, or either as text (0, 1.0, true)."""
     if not isinstance(dtype, pl.String):
         return column.cast(pl.Int64)
     text = column.str.strip_chars().str.to_lowercase().str.replace(r"\.0*$", "")

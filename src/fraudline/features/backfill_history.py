@@ -12,9 +12,9 @@ from fraudline.runtime.channels import Channels
 
 
 def run(channels: Channels, run: Run, label_delay_days: int) -> Summary:
-    """Publish the ``history`` before as_of that a training, or the days before as_of, would have left."""
+    """Publish the ``history`` before as_of, the same that a training or the daily runs would have published."""
     parts = channels.parts("dataset", DATASET)
-    # One part in memory after the other: only the last days of each are kept.
+    # Only one part is in memory at a time, and only its last days are kept.
     events = pl.concat(tail(events_of(part.collect()), run.as_of) for part in parts)
     history = entity_history(pl.concat(parts)).with_events(events)
     manifest = history.publish(channels, run.as_of, label_delay_days, run.execution)

@@ -1,4 +1,4 @@
-"""Compare features as they were served with the same features recomputed from raw data."""
+"""Compare served features with the same features recomputed from raw data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _SCHEMA: Schema = {"transaction_id": pl.String, **dict.fromkeys(NAMES, pl.Float3
 def run(channels: Channels, run: Run, max_different: float) -> Summary:
     """Write ``consistency``, one row per feature.
 
-    The exit code is INCONSISTENT if a feature differs in a larger share of the rows than ``max_different``, or if only
-    one side has a transaction.
+    The exit code is INCONSISTENT if a feature differs in a larger share of rows than ``max_different``, or if a
+    transaction is on one side only.
     """
     served, recomputed = channels.read("served", _SCHEMA), channels.read("features", _SCHEMA)
     for name, table in {"served": served, "features": recomputed}.items():
@@ -47,7 +47,7 @@ def run(channels: Channels, run: Run, max_different: float) -> Summary:
 
 
 def _compared(both: pl.DataFrame, name: str, missing: int) -> dict[str, Any]:
-    """Count the rows in which a feature is equal to the bit, and measure the largest difference in the others."""
+    """Count the rows in which a feature has identical bits, and measure the largest difference in the others."""
     recomputed, served = pl.col(name), pl.col(f"{name}_served")
     difference = (served.cast(pl.Float64) - recomputed.cast(pl.Float64)).abs().max()
     equal, largest = both.select(recomputed.eq_missing(served).sum().alias("equal"), difference.alias("largest")).row(0)

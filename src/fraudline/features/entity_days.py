@@ -1,4 +1,4 @@
-"""Whole days of merchants and categories for the NumPy engine: transactions, and frauds once they are known."""
+"""Counts of whole days by merchant and category, for the NumPy engine: transactions, and known frauds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fraudline.catalog.days import DAY
 from fraudline.catalog.features import ENTITY_DAYS, ENTITY_WINDOWS
 from fraudline.features.windows import Floats, Ints, codes_of, prefix_sums
 
-# Up to this many cells of 4 bytes, the positions of all entities and days are tabulated.
+# A table of positions has at most this many cells, of 4 bytes each.
 TABLE_CELLS = 1 << 25
 
 
 class KnownFrauds(NamedTuple):
-    """Known frauds of one window: their number, and the days of the latest and the earliest, NaN for none."""
+    """Known frauds in one window: their number, and the days of the latest and the earliest, NaN if there is none."""
 
     frauds: Ints
     latest: Floats
@@ -26,18 +26,18 @@ class KnownFrauds(NamedTuple):
 
 
 class Positions:
-    """A function from keys to their positions among some distinct sorted keys, as ``np.searchsorted`` returns them.
+    """A function that finds the positions of keys in a sorted array, like ``np.searchsorted``, from a table if it fits.
 
     Args:
-        keys: distinct and sorted, each from 0 to ``size`` - 1.
-        size: upper bound of the keys to look up, included.
+        keys: the sorted array: distinct keys from 0 to ``size`` - 1.
+        size: the largest key that may be looked up.
     """
 
     def __init__(self, keys: Ints, size: int) -> None:
         self.keys = keys
         self._table: NDArray[np.int32] | None = None
         if size < TABLE_CELLS:
-            # A binary search for unordered keys misses the processor's cache at each step, a table at most once.
+            # For keys in random order, a binary search misses the cache at every step, a table lookup at most once.
             self._table = np.zeros(size + 1, np.int32)
             self._table[keys + 1] = 1
             np.cumsum(self._table, out=self._table)
@@ -48,15 +48,15 @@ class Positions:
 
 
 class EntityDays:
-    """The days of all entities of one kind, as rows of the days ``first`` to ``last`` can see them.
+    """The days of all merchants, or of all categories, that rows of the days ``first`` to ``last`` can see.
 
     Args:
         entity: merchant or merchant_category.
         counts: transactions by entity and day, schema COUNTS.
         frauds: known frauds by entity, day and known_day, schema FRAUDS.
         delay: whole days before a label counts.
-        first: number of the first day.
-        last: number of the last day.
+        first: day number of the first day.
+        last: day number of the last day.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class EntityDays:
         # Wide enough that no window reaches into the days of another entity.
         self._first = min(int(day.min(initial=first)), first) - 2 * ENTITY_DAYS
         self._span = max(int(day.max(initial=last)), last) - self._first + 2 * ENTITY_DAYS
-        # Polars keeps the codes of its own categories as long as a column of them exists, here _names.
+        # Polars keeps the codes of a set of categories only while a column with them exists, here _names.
         self._type = pl.Categorical(pl.Categories.random())
         self._names = counts.get_column("key").cast(self._type)
         codes = codes_of(self._names)
         coded_frauds = frauds.with_columns(pl.Series("code", codes_of(frauds.get_column("key").cast(self._type))))
-        # One more code, for all entities without any counts or frauds.
+        # One extra code for all entities without counts and frauds.
         self._unknown = int(max(codes.max(initial=-1), coded_frauds.get_column("code").max() or 0)) + 1
         keys = self._keys(codes, day)
         order = np.argsort(keys)
@@ -96,12 +96,12 @@ class EntityDays:
     def _by_observing_day(
         self, frauds: pl.DataFrame, first: int, last: int
     ) -> tuple[Positions, dict[int, KnownFrauds]]:
-        """Group known frauds by entity and day that sees any of them.
+        """Group known frauds by entity and observing day, a day whose rows see them.
 
         Returns:
-            The positions of these entities and days, and what they see, by window.
+            The positions of the entities and observing days, and the frauds that they see, by window.
         """
-        # Frauds are rare, so each is repeated for every day that sees it; a late label is seen later.
+        # Frauds are rare, so each can be repeated for every day that sees it; a late label is seen later.
         visible = pl.max_horizontal(pl.col("day") + self.delay, pl.col("known_day")) + 1
         seen = (
             frauds.with_columns(
@@ -123,7 +123,7 @@ class EntityDays:
         return pl.col("day") + self.delay + window // DAY
 
     def _frauds_within(self, window: int) -> list[pl.Expr]:
-        """Return the aggregates of KnownFrauds over the frauds that the observing day's window holds."""
+        """Return the fields of KnownFrauds, aggregated over the frauds in the observing day's window."""
         within = pl.col("observed") <= self._last_observing_day(window)
         frauds, day = pl.col("frauds").filter(within), pl.col("day").filter(within)
         columns = {"frauds": frauds.sum(), "latest": day.max().cast(pl.Float64), "earliest": day.min().cast(pl.Float64)}
@@ -135,8 +135,8 @@ class SeenDays:
 
     Args:
         entity_days: the days of all entities.
-        names: the entity of each row, null where it has none.
-        day: the number of each row's day.
+        names: the entity of each row, null if it has none.
+        day: the day number of each row.
     """
 
     def __init__(self, entity_days: EntityDays, names: pl.Series, day: Ints) -> None:
@@ -179,10 +179,10 @@ class SeenDays:
 
     @cached_property
     def _observed(self) -> tuple[NDArray[np.integer[Any]], NDArray[np.intp]]:
-        """Return the positions of the known frauds that rows see, and the indices of these rows."""
+        """Return the positions of the known frauds that rows see, and the indices of those rows."""
         observed = self._entity_days.observed
         positions = observed(self._keys)
-        # No row's key is -1, so one behind the last position matches nothing.
+        # The appended -1 is no row's key, so a position past the end matches nothing.
         rows = np.flatnonzero(np.append(observed.keys, -1)[positions] == self._keys)
         return positions[rows], rows
 

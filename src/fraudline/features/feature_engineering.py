@@ -1,7 +1,7 @@
 """Compute the features of a training's transactions, split them by time, and publish the next day's history.
 
-The dataset comes in parts of whole customers, so that memory holds as many parts as there are processors, whatever
-the number of rows. The days of merchants and categories span all parts.
+Each part of the dataset has all rows of its customers, so parts are computed one by one, and memory holds only one
+per processor. The days of merchants and categories cover all parts.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from fraudline.runtime.feature_contract import write_contract
 
 
 class PartResult(NamedTuple):
-    """What a part leaves in memory once its features are written.
+    """The results of a part that stay in memory after its features are written.
 
     Attributes:
-        computed: its transactions.
-        rows: rows written, by channel.
-        frauds: frauds among them, by channel.
-        events: what the next day's history needs, schema EVENTS.
+        computed: the number of its transactions.
+        rows: the number of rows written, by channel.
+        frauds: the number of frauds among them, by channel.
+        events: the events that the next day's history needs, schema EVENTS.
     """
 
     computed: int
@@ -82,8 +82,8 @@ def write_contracts(
     """Write each table's contract, and return the days and rows of each for the summary.
 
     Args:
-        channels: with the outputs train, validation and test.
-        split: their periods.
+        channels: the stage's channels, with the outputs train, validation and test.
+        split: the periods of these outputs.
         rows: number of rows by channel.
         frauds: number of frauds by channel.
 
@@ -111,14 +111,14 @@ def _engineer(
     table = pl.concat([with_keys(dataset, features), dataset.select("is_fraud", "weight")], how="horizontal")
     rows, frauds = Counter[str](), Counter[str]()
     for name, period in split.periods.items():
-        labelled = _labelled_rows(table, period, sampled=name == "train")
-        channels.write(name, labelled, f"part-{number:03}.parquet")
-        rows[name], frauds[name] = labelled.height, int(labelled.get_column("is_fraud").sum())
+        labeled = _labeled_rows(table, period, sampled=name == "train")
+        channels.write(name, labeled, f"part-{number:03}.parquet")
+        rows[name], frauds[name] = labeled.height, int(labeled.get_column("is_fraud").sum())
     return PartResult(dataset.height, rows, frauds, tail(events_of(dataset), as_of))
 
 
-def _labelled_rows(table: pl.DataFrame, period: Period, *, sampled: bool) -> pl.DataFrame:
-    """Return the labelled rows of a period: the sampled ones with their weights, or all with weight 1."""
+def _labeled_rows(table: pl.DataFrame, period: Period, *, sampled: bool) -> pl.DataFrame:
+    """Return the labeled rows of a period: the sampled ones with their weights, or all with weight 1."""
     within = pl.col("timestamp").is_between(midnight(period.first), midnight(period.end), "left")
     rows = table.filter(within, pl.col("is_fraud").is_not_null())
     return rows.filter(pl.col("weight") > 0) if sampled else rows.with_columns(weight=pl.lit(1.0, pl.Float32))

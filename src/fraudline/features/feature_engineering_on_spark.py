@@ -1,6 +1,6 @@
-"""Write with Spark what feature_engineering writes, for datasets too large for one computer.
+"""Compute on Spark what feature_engineering computes, for datasets that are too large for one computer.
 
-Only the history passes through the driver: it is compact, and the daily run reads it on one computer anyway.
+Only the history passes through the driver: it is compact, and the daily run reads it on one computer as well.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run(
 ) -> Summary:
     """Write ``train``, ``validation``, ``test`` (keys, features, is_fraud, weight) and publish ``history``."""
     dataset = read_table(spark, channels, "dataset", DATASET)
-    # Both are small beside the rows and read several times.
+    # Both are small compared with the rows, and are read several times.
     counts, frauds = counts_of(dataset).persist(), frauds_of(dataset).persist()
     rows, first = counts.where("entity = 'merchant'").selectExpr("sum(transactions)", "min(day)").collect()[0]
     if not rows:
@@ -64,22 +64,22 @@ def run(
 
 
 def _write(channels: Channels, features: DataFrame, split: Split) -> tuple[dict[str, int], dict[str, int]]:
-    """Write the labelled rows of each period, of train the sampled ones.
+    """Write the labeled rows of each period; in train, only the sampled ones.
 
     Returns:
         The number of rows and the number of frauds, by channel.
     """
     columns = [*FEATURE_KEYS, *NAMES, "is_fraud"]
-    labelled = features.where("is_fraud IS NOT NULL").selectExpr(*columns, "weight", f"{_period(split)} AS period")
-    # Computed once, although three tables and their counts are read from it.
-    labelled = labelled.where("period <> 'train' OR weight > 0").persist()
+    labeled = features.where("is_fraud IS NOT NULL").selectExpr(*columns, "weight", f"{_period(split)} AS period")
+    # Persisted, because three tables and their counts are read from it.
+    labeled = labeled.where("period <> 'train' OR weight > 0").persist()
     for name in split.periods:
         weight = "weight" if name == "train" else "1F AS weight"
-        labelled.where(f"period = '{name}'").selectExpr(*columns, weight).write.parquet(
+        labeled.where(f"period = '{name}'").selectExpr(*columns, weight).write.parquet(
             channels.direct_output(name), mode="overwrite", compression="zstd"
         )
-    totals = labelled.groupBy("period").agg({"*": "count", "is_fraud": "sum"}).collect()
-    labelled.unpersist()
+    totals = labeled.groupBy("period").agg({"*": "count", "is_fraud": "sum"}).collect()
+    labeled.unpersist()
     rows, frauds = dict.fromkeys(split.periods, 0), dict.fromkeys(split.periods, 0)
     for total in totals:
         rows[total["period"]], frauds[total["period"]] = total["count(1)"], total["sum(is_fraud)"]
@@ -87,7 +87,7 @@ def _write(channels: Channels, features: DataFrame, split: Split) -> tuple[dict[
 
 
 def _period(split: Split) -> str:
-    """Return the name of the period that a row's day is in, null for none, as SQL."""
+    """Return SQL for the name of the period that contains a row's day, null if there is none."""
     day = f"unix_seconds(timestamp) div {DAY}"
     cases = (
         f"WHEN {day} >= {day_number(period.first)} AND {day} < {day_number(period.end)} THEN '{name}'"

@@ -14,7 +14,7 @@ from fraudline.runtime import dynamodb
 from fraudline.runtime.channels import Channels
 from fraudline.runtime.feature_contract import write_contract
 
-_LISTED = 20  # transactions whose features the summary shows
+_LISTED = 20  # number of transactions whose features the summary shows
 
 
 def run(channels: Channels, run: Run, label_delay_days: int) -> Summary:
@@ -26,7 +26,7 @@ def run(channels: Channels, run: Run, label_delay_days: int) -> Summary:
     if from_table:
         table = HistoryTable(location)
         table.check(day, label_delay_days)
-        # A table gives what this day's rows can see, its entity days included, but no whole history to publish.
+        # The table returns only the past that this day's rows can see, so there is no whole history to publish.
         past = current = table.read(transactions).before(day)
     else:
         past = read_history(channels, day, label_delay_days)

@@ -1,4 +1,4 @@
-"""The history: what a day's features need of the past, and nothing more.
+"""The history: the part of the past that the features of a day need, and nothing more.
 
 It has three tables: the transactions of each customer's last 30 days, the daily counts of each merchant and category,
 and their known frauds. A history is published once per feature contract and day.
@@ -40,10 +40,10 @@ _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
 
 @dataclass(frozen=True)
 class History:
-    """The past as the engine reads it.
+    """The past in the form that the engine reads.
 
     Attributes:
-        events: transactions of customers, schema EVENTS.
+        events: transactions by customer, schema EVENTS.
         counts: transactions by entity and day, schema COUNTS.
         frauds: known frauds by entity, day and known_day, schema FRAUDS.
         origin: manifest of the published history that this one extends; empty if it was built from raw data.
@@ -77,14 +77,14 @@ class History:
         )
 
     def entity_days(self, delay: int, first: date, last: date) -> dict[str, EntityDays]:
-        """Return what rows of the days ``first`` to ``last`` can see of each kind of entity."""
+        """Return the days that rows of the days ``first`` to ``last`` can see, by kind of entity."""
         days = day_number(first), day_number(last)
         return {entity: EntityDays(entity, self.counts, self.frauds, delay, *days) for entity in ENTITIES}
 
     def publish(self, channels: Channels, day: date, delay: int, execution: str) -> dict[str, Any]:
         """Write the history before ``day`` into the output ``history``, and return its manifest."""
         past = self.before(day)
-        # Sorted by all columns, so that equal rows always give equal content.
+        # Sorted by all columns, so that the same rows always give the same content hash.
         tables = {name: getattr(past, name).sort(list(schema)) for name, schema in SCHEMAS.items()}
         for name, table in tables.items():
             channels.write("history", table, f"{name}.parquet")
@@ -114,7 +114,7 @@ class History:
 
 
 def read_history(channels: Channels, day: date, delay: int) -> History:
-    """Return the input ``history``, checked to be the one that the features of ``day`` need.
+    """Read the input ``history``, and check that it is the one that the features of ``day`` need.
 
     Raises:
         InputError: it is missing or stale, or has another day, feature contract or label delay.
@@ -136,11 +136,11 @@ def read_history(channels: Channels, day: date, delay: int) -> History:
 
 
 def _check_origins(channels: Channels, manifest: dict[str, Any], remedy: str) -> None:
-    """Raise InputError if a history that this one extends, directly or not, was replaced by other content since."""
+    """Raise InputError if a history that this one extends, directly or indirectly, was replaced since."""
     while origin := manifest["origin"]:
         older = channels.read_json_beside("history", f"before={origin['before']}", MANIFEST_FILE)
         if older is None:
-            return  # expired, so nobody can have replaced it
+            return  # expired, so it cannot have been replaced
         if older["content"] != origin["content"]:
             raise InputError(
                 f"channel 'history': '{channels.location('history')}' is stale: it extends the history before "
@@ -151,7 +151,7 @@ def _check_origins(channels: Channels, manifest: dict[str, Any], remedy: str) ->
 
 
 def entity_history(dataset: pl.LazyFrame) -> History:
-    """Return the days of merchants and categories in a dataset (schema DATASET), as a history without events.
+    """Return a history without events: only the days of merchants and categories of a dataset (schema DATASET).
 
     Raises:
         InputError: the dataset has no rows.
@@ -163,7 +163,7 @@ def entity_history(dataset: pl.LazyFrame) -> History:
 
 
 def events_of(transactions: pl.DataFrame) -> pl.DataFrame:
-    """Return what later transactions of a customer see of these (schema TRANSACTIONS), in schema EVENTS."""
+    """Return the columns of transactions (schema TRANSACTIONS) that later ones of a customer see (schema EVENTS)."""
     return transactions.with_columns(pl.col("timestamp").dt.epoch("s").alias("second")).select(*EVENTS)
 
 
@@ -174,7 +174,7 @@ def counts_of(transactions: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _entity_counts(rows: pl.DataFrame, entity: str) -> pl.DataFrame:
-    # Nearly every row has an entity and day of its own, and sorting integers is far cheaper than grouping texts.
+    # Nearly every row has its own entity and day, so sorting integers is far cheaper than grouping strings.
     named = rows.select(pl.col(entity).cast(pl.Categorical(pl.Categories.random())), "day").drop_nulls()
     names = named.get_column(entity)
     keys = np.sort(names.to_physical().to_numpy() * _DAY_RANGE + named.get_column("day").to_numpy())
@@ -210,6 +210,6 @@ def tail(events: pl.DataFrame, day: date) -> pl.DataFrame:
 
 
 def tail_seconds(day: date) -> tuple[int, int]:
-    """Return the seconds [first, end) of these events."""
+    """Return the seconds [first, end) of the events that ``tail`` keeps."""
     end = day_number(day) * DAY
     return end - CUSTOMER_TAIL, end

@@ -1,10 +1,10 @@
-"""The history in a DynamoDB table, one item per entity, from which features of single transactions are computed.
+"""The history in a DynamoDB table, one item per entity, for computing features of single transactions.
 
 The table is a projection of the published history and can be rebuilt from it at any time. Items of three kinds hold a
 whole history, keyed by contract, kind and name: a customer's last transactions, a merchant's days, a category's days.
-A fourth kind, ``live``, holds a customer's transactions since then: the service that computes features appends to it
-and the loader leaves it alone, so neither waits for the other. Live transactions from before the end of the published
-history are ignored, because that history holds them too.
+A fourth kind, ``live``, holds a customer's transactions since then. Only the service that computes features writes it,
+and only the loader writes the others, so neither waits for the other. Live transactions from before the end of the
+published history are ignored, because that history contains them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from fraudline.runtime.dynamodb import Item
 Columns = dict[str, list[Any]]
 
 CUSTOMER, LIVE = "customer", "live"
-PUBLISHED = "published"  # the item that names the history loaded last
-IDENTITY = ("before", "label_delay_days", "content")  # the keys of a manifest that this item repeats
-# DynamoDB deletes a customer's item this many seconds after its latest possible event: no window sees it by then.
+PUBLISHED = "published"  # the item that identifies the history that was loaded last
+IDENTITY = ("before", "label_delay_days", "content")  # the manifest keys that this item repeats
+# Seconds after its latest possible event at which DynamoDB may delete a customer's item: no window sees it any more.
 RETENTION = CUSTOMER_TAIL + 5 * DAY
 _ATTEMPTS = 20
 
@@ -45,8 +45,8 @@ class HistoryTable:
         """Write a whole history, and return the number of items written: none if the table holds it already.
 
         Args:
-            history: as it was read, so that its origin is its own manifest.
-            replace: write it even if the table holds a later history, or other content of the same day.
+            history: a history from ``read_history``, whose origin is its own manifest.
+            replace: write it even if the table holds a later history, or different content for the same day.
 
         Raises:
             InputError: the table holds one of those, and ``replace`` is False.
@@ -61,13 +61,13 @@ class HistoryTable:
                 f"{identity['before']} with other content; publish a later one, or give --replace true"
             )
         written = dynamodb.put(self._table, items_of(history, date.fromisoformat(identity["before"])))
-        # Last, so that a load that was killed does not pass for a complete one.
+        # Written last, so that an interrupted load does not look complete.
         attributes = {name: {"S": value} for name, value in identity.items()}
         dynamodb.put(self._table, [{"key": {"S": _key(PUBLISHED)}, **attributes}])
         return written
 
     def check(self, day: date, delay: int) -> None:
-        """Raise InputError unless the table holds the history before ``day`` of this contract and label delay."""
+        """Raise InputError unless the table holds the history before ``day`` with this contract and label delay."""
         loaded = self._published() or {}
         for name, value in {"before": day.isoformat(), "label_delay_days": str(delay)}.items():
             if loaded.get(name) != value:
@@ -87,7 +87,7 @@ class HistoryTable:
             )
 
     def read(self, transactions: pl.DataFrame) -> History:
-        """Return what the features of some transactions (schema TRANSACTIONS) can see, by strongly consistent reads."""
+        """Read the past that features of transactions (schema TRANSACTIONS) can see, with strongly consistent reads."""
         customers = transactions.get_column("customer_id").unique()
         keys = [_key(kind, name) for kind in (CUSTOMER, LIVE) for name in customers]
         for entity in ENTITIES:
@@ -110,7 +110,7 @@ class HistoryTable:
     def append(self, transaction: pl.DataFrame) -> bool:
         """Add one transaction (schema TRANSACTIONS), so that later ones of its customer see it.
 
-        Of two writers at the same time, one retries, so that neither transaction is lost.
+        If two writers append at the same time, one of them retries, so that neither transaction is lost.
 
         Returns:
             False if the table has it already.
@@ -156,19 +156,19 @@ def items_of(history: History, before: date) -> Iterator[Item]:
             _grouped(table.filter(pl.col("entity") == entity).drop("entity"), "key")
             for table in (history.counts, history.frauds)
         )
-        for name in counts.keys() | frauds.keys():  # a fraud may be older than every count
+        for name in counts.keys() | frauds.keys():  # an entity may have frauds but no counts: frauds go back further
             tables = {"counts": counts.get(name, {}), "frauds": frauds.get(name, {})}
             yield _item(_key(entity, name), tables, end + ENTITY_DAYS * DAY)
 
 
 def _grouped(table: pl.DataFrame, by: str) -> dict[str, Columns]:
-    """Return the other columns of each group by its name, with sorted rows."""
+    """Return the other columns of each group, by the value of ``by``, with sorted rows."""
     groups = table.sort(table.columns).group_by(by, maintain_order=True).agg(pl.all())
     return {row.pop(by): row for row in groups.iter_rows(named=True)}
 
 
 def _append(columns: Columns, rows: Columns, **constants: str) -> None:
-    """Append rows to columns; constants fill the columns that the rows lack."""
+    """Append rows to columns; constants fill columns that the rows do not have."""
     size = len(next(iter(rows.values()), []))
     if not size:
         return
@@ -184,7 +184,7 @@ def _live_events(published: Item | None, live: Item | None) -> Columns:
 
 
 def _end(published: Item | None) -> int:
-    """Return the second at which a customer's published history ends; 0 where the customer has none."""
+    """Return the second at which a customer's published history ends, or 0 if there is none."""
     return int(published["end"]["N"]) if published else 0
 
 

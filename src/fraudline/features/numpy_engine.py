@@ -1,6 +1,6 @@
-"""The NumPy engine: compile the feature definitions for one computer. The Spark engine must repeat its bits.
+"""The NumPy engine: compute the features on one computer. The Spark engine must produce the same bits.
 
-Each formula has one written order of +, -, x, / and sqrt over integers.
+Each formula fixes the order of its operations (+, -, x, / and sqrt) over integers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from fraudline.features.windows import Customers, Events, Floats, Ints, distance
 
 
 class Rows:
-    """The transactions to compute, sorted, with the columns that only features of themselves see.
+    """The transactions to compute, sorted, with the columns that only their own features see.
 
     Args:
         transactions: schema TRANSACTIONS.
@@ -69,7 +69,7 @@ def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[st
 
     Args:
         transactions: rows to compute, schema TRANSACTIONS; they see each other.
-        past: earlier transactions of their customers, and perhaps of others, schema EVENTS.
+        past: earlier transactions of their customers, schema EVENTS; those of other customers are ignored.
         entities: the days of merchants and of categories, covering the days of the rows.
 
     Returns:
@@ -85,7 +85,7 @@ def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[st
     sources: dict[str, Any] = {"transaction": rows, "customer": customers}
     for entity, days in entities.items():
         sources[entity] = SeenDays(days, rows.column(entity), rows.day)
-    # The inverse of the sort: where each transaction's values are.
+    # Invert the sort: the position of each transaction's values.
     positions = np.empty(len(customers.order), np.int64)
     positions[customers.order] = np.arange(len(positions))
     columns = {feature.name: _values(feature, sources[feature.entity])[positions] for feature in FEATURES}
@@ -93,7 +93,7 @@ def compute(transactions: pl.DataFrame, past: pl.DataFrame, entities: Mapping[st
 
 
 def features_of(transaction: Mapping[str, Any], history: History, delay: int) -> dict[str, float | None]:
-    """Compute the features of one transaction, equal to those of a batch of its day.
+    """Compute the features of one transaction; they equal those of a batch of its day.
 
     Args:
         transaction: a row of schema TRANSACTIONS.
@@ -111,10 +111,10 @@ def features_of(transaction: Mapping[str, Any], history: History, delay: int) ->
 
 
 def _values(feature: Feature, source: Any) -> NDArray[np.float32]:
-    """Return a feature of every row, NaN where there is no value."""
+    """Return the values of a feature, NaN for rows without a value."""
     with np.errstate(divide="ignore", invalid="ignore"):
         values: NDArray[np.float32] = _FORMULAS[type(feature.aggregate)](source, feature).astype(np.float32)
-    values[np.isinf(values)] = np.nan  # x / 0 is no value, as 0 / 0 is none
+    values[np.isinf(values)] = np.nan  # x / 0 is no value, like 0 / 0
     return values
 
 

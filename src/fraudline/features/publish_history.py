@@ -1,4 +1,4 @@
-"""Load a history into a DynamoDB table, from which features of single transactions are computed."""
+"""Load a history into a DynamoDB table, for computing features of single transactions."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The Spark engine: compile the feature definitions to Spark SQL, for more rows than one computer holds.
+"""The Spark engine: compile the features to Spark SQL, for more rows than one computer can process.
 
-It repeats the bits of the NumPy engine, except for distances. Each formula keeps that engine's written order; a real
-number in it ends in D, because Spark would read it as a decimal otherwise. No Python runs per row. Rows move between
-executors once for customers and once for merchants; the days of categories are few and are sent to the rows instead.
-Arithmetic is Spark's default one (``spark.sql.ansi.enabled`` off): x / 0 is null, and sums may wrap.
+It produces the same bits as the NumPy engine, except for distances. Each formula keeps that engine's order of
+operations. Real numbers end in D, because Spark would otherwise read them as decimals. No Python runs per row. Rows
+are shuffled once by customer and once by merchant; the days of categories are few, so they are broadcast instead.
+``spark.sql.ansi.enabled`` must be off: the formulas rely on x / 0 being null, and on sums that wrap around.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812 - the customary name
+from pyspark.sql import functions as F  # noqa: N812 - Spark's own convention
 
 from fraudline.catalog.days import DAY, HOUR
 from fraudline.catalog.features import (
@@ -44,7 +44,7 @@ from fraudline.catalog.features import (
 
 _SECOND = "unix_seconds(timestamp)"
 _HOUR = f"second % {DAY} div {HOUR}"
-# Categories are few. A shuffle by category would be skewed, and their days are small enough to send to every executor.
+# Categories are few: a shuffle by category would be skewed, and their days are small enough for every executor.
 _BROADCAST = ("merchant_category",)
 
 
@@ -53,17 +53,17 @@ def compute(rows: DataFrame, counts: DataFrame, frauds: DataFrame, delay: int) -
 
     Args:
         rows: the columns of TRANSACTIONS and any others; the rows see each other.
-        counts: transactions by entity and day, the columns of COUNTS; the rows themselves are counted in it.
+        counts: transactions by entity and day, the columns of COUNTS; they include the rows themselves.
         frauds: known frauds by entity, day and known_day, the columns of FRAUDS.
         delay: whole days before a label counts.
 
     Returns:
-        The rows, in any order, with one float32 column per feature behind theirs, null where there is no value.
+        The rows, in any order, followed by one float32 column per feature, null for no value.
     """
     customers, entities = Customers(), [Days(entity, delay) for entity in ENTITIES]
     sources: dict[str, Any] = {"transaction": None, "customer": customers}
     sources |= {days.entity: days for days in entities}
-    # The formulas come first: compiling them collects the columns that they need.
+    # Compile the formulas first: that collects the columns that they need.
     formulas = {f.name: _FORMULAS[type(f.aggregate)](sources[f.entity], f) for f in FEATURES}
     joined = rows.selectExpr("*", f"{_SECOND} AS second", f"{_SECOND} div {DAY} AS day")
     for days in entities:
@@ -83,7 +83,7 @@ def frauds_of(rows: DataFrame) -> DataFrame:
 
 
 def events_of(rows: DataFrame) -> DataFrame:
-    """Return what later transactions of a customer see of these (the columns of EVENTS)."""
+    """Return the columns of transactions that later ones of a customer see (the columns of EVENTS)."""
     return rows.selectExpr("customer_id", f"{_SECOND} AS second", "cents", "merchant", "latitude", "longitude")
 
 
@@ -108,29 +108,34 @@ class Customers:
     def squares(self, window: int) -> str:
         """Return the sum of squared cents.
 
-        A running total may wrap past 2^63; a difference below 2^63 is right all the same.
+        A running total may overflow 2^63, but differences below 2^63 are still exact.
         """
         return self._within("squares", "cents * cents", window)
 
     def max(self, window: int) -> str:
-        """Return the largest cents, null where there are none."""
+        """Return the largest cents, null for an empty window."""
         frame = f"RANGE BETWEEN {window} PRECEDING AND 1 PRECEDING"
         return self._column(f"max_{window}", f"max(cents) OVER (PARTITION BY customer_id ORDER BY second {frame})")
 
     def previous(self, window: int, field: str) -> str:
-        """Return second, latitude or longitude of the previous one; of several in one second the north-easternmost."""
+        """Return a field of the previous transaction; if several share its second, of the north-easternmost.
+
+        Args:
+            window: in seconds.
+            field: second, latitude or longitude.
+        """
         # NaN is Spark's largest number, so unknown coordinates come last, as in the NumPy engine.
         axes = ", ".join(f"coalesce({axis}, double('NaN')) AS {axis}" for axis in ("latitude", "longitude"))
         latest = self._column("latest", f"max(struct(second, {axes})) OVER ({_earlier(0)})")
         return f"if(second - {latest}.second <= {window}, {latest}.{field}, NULL)"
 
     def is_first_at_merchant(self, window: int) -> str:
-        """Return true where no transaction was at the row's own merchant."""
+        """Return true where the customer has no transaction at the row's merchant in the window."""
         latest = self._column("latest_at_merchant", f"max(second) OVER ({_earlier(0, 'customer_id, merchant')})")
         return f"coalesce(second - {latest} > {window}, true)"
 
     def _within(self, name: str, value: str, window: int) -> str:
-        """Return the difference of two running totals: its cost does not grow with the window."""
+        """Return a window's total: a difference of two running totals, whose cost does not grow with the window."""
         now, then = (
             self._column(f"{name}_{back}", f"coalesce(sum({value}) OVER ({_earlier(back)}), 0)") for back in (0, window)
         )
@@ -170,7 +175,7 @@ class Days:
         return self._column(self._fraud_columns, f"earliest_{window}", f"min(if({self._within(window)}, day, NULL))")
 
     def join(self, rows: DataFrame, counts: DataFrame, frauds: DataFrame) -> DataFrame:
-        """Return rows that have ``second`` and ``day`` with every column that the compiled expressions need."""
+        """Add every column that the compiled expressions need to rows, which have ``second`` and ``day``."""
         counts, frauds = (table.where(f"entity = '{self.entity}'") for table in (counts, frauds))
         days = counts.selectExpr("key", "day", *_aliased(self._count_columns))
         days = days.join(self._by_observing_day(frauds), ["key", "day"], "left")
@@ -179,8 +184,8 @@ class Days:
         return rows.join(F.broadcast(days) if self.entity in _BROADCAST else days, F.expr(same), "left")
 
     def _by_observing_day(self, frauds: DataFrame) -> DataFrame:
-        """Return what each key and day sees of the known frauds."""
-        # Frauds are rare, so each is repeated for every day that sees it; a late label is seen later.
+        """Return the known frauds that each key and day sees, aggregated."""
+        # Frauds are rare, so each can be repeated for every day that sees it; a late label is seen later.
         longest = max(feature.window for feature in FEATURES if feature.entity == self.entity) // DAY
         first, last = f"greatest(day + {self.delay}, known_day) + 1", f"day + {self.delay + longest}"
         seen = frauds.where(f"{first} <= {last}").selectExpr("*", f"explode(sequence({first}, {last})) AS observed")
@@ -212,17 +217,17 @@ def _per_entity(rows: DataFrame, count: str, *by: str) -> DataFrame:
 
 
 def _earlier(back: int, by: str = "customer_id") -> str:
-    """Return the window of everything more than ``back`` seconds before the row, its own second excluded."""
+    """Return the window of all rows more than ``back`` seconds earlier; rows of the same second are excluded."""
     return f"PARTITION BY {by} ORDER BY second RANGE BETWEEN UNBOUNDED PRECEDING AND {back + 1} PRECEDING"
 
 
 def _distance(latitude: str, longitude: str, to_latitude: str, to_longitude: str) -> str:
-    """Return the great-circle distance in km between coordinates in degrees (haversine), null where one is unknown."""
+    """Return the great-circle distance in km between coordinates in degrees (haversine), null if one is unknown."""
     north = f"sin(radians({to_latitude} - {latitude}) / 2)"
     east = f"sin(radians({to_longitude} - {longitude}) / 2)"
     cosines = f"cos(radians({latitude})) * cos(radians({to_latitude}))"
     chord = f"{north} * {north} + {cosines} * {east} * {east}"
-    # Not least(chord, 1): NaN is Spark's largest number, so it would become 1.
+    # Not least(chord, 1): it would turn NaN, which is Spark's largest number, into 1.
     half = f"asin(sqrt(if({chord} > 1 AND NOT isnan({chord}), 1D, {chord})))"
     return f"nullif({2 * EARTH_RADIUS}D * {half}, double('NaN'))"
 

@@ -1,6 +1,6 @@
 """Split days into train, validation and test by time, a label delay apart.
 
-The delay keeps each part as training could have known it: the labels of one part are mature before the next begins.
+The delay prevents leaks: the labels of each part are mature before the next part begins.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Split:
 
     @property
     def periods(self) -> dict[str, Period]:
-        """Return the periods in their order by the channel that holds their rows."""
+        """Return the periods in order, by the channel that holds their rows."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
@@ -42,10 +42,10 @@ def split_days(first: date, as_of: date, *, delay: int, warmup: int, test: int, 
     Args:
         first: first day of the dataset.
         as_of: everything before this day's midnight is known.
-        delay: days until a label is mature.
-        warmup: first days to leave out, because their windows are not full yet.
-        test: days of the test period.
-        validation_share: share of the days before the test period to validate on.
+        delay: the days until a label is mature.
+        warmup: the number of first days to leave out, because their windows are not full yet.
+        test: the number of days of the test period.
+        validation_share: the share of the days before the test period to validate on.
 
     Raises:
         InputError: there are too few days.

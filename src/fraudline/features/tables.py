@@ -1,4 +1,4 @@
-"""The feature tables that this room writes."""
+"""The layout of feature tables."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from fraudline.catalog.schema import FEATURE_KEYS
 
 
 def with_keys(transactions: pl.DataFrame, features: pl.DataFrame) -> pl.DataFrame:
-    """Return the keys of transactions and behind them their features, row by row."""
+    """Return a table with the keys of transactions, followed by their features."""
     return pl.concat([transactions.select(*FEATURE_KEYS), features], how="horizontal")

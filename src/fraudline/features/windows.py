@@ -1,7 +1,7 @@
 """Windows of customers for the NumPy engine: arrays sorted by customer and second.
 
-A window is the difference of two prefix sums, found by two binary searches whatever its length. Amounts are integer
-cents here, so no result depends on the order of rows.
+A sum over a window is the difference of two prefix sums, found by two binary searches, so its cost does not depend on
+the window's length. Amounts are integer cents, so no sum depends on the order of rows.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fraudline.catalog.features import CUSTOMER_TAIL, EARTH_RADIUS
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_RADIX_BITS = 16  # NumPy sorts integers of this size in linear time
+_RADIX_BITS = 16  # NumPy sorts integers of 16 bits in linear time
 
 
 @dataclass(frozen=True)
 class Events:
-    """What later transactions see of a transaction: arrays of one element per transaction.
+    """The columns of transactions that later transactions see, as arrays with one element per transaction.
 
     Attributes:
         customer: code of the customer.
@@ -52,7 +52,7 @@ class Events:
         )
 
     def take(self, indices: NDArray[np.generic]) -> Events:
-        """Return the events at some indices, or where a mask is true."""
+        """Return the events at the given indices, or where a mask is True."""
         return Events(*(getattr(self, field.name)[indices] for field in fields(self)))
 
 
@@ -62,23 +62,23 @@ class Customers:
     Every result has one element per row, sorted by customer and second.
 
     Args:
-        events: earlier transactions, and behind them the rows to compute, which see each other.
-        rows: number of the rows to compute.
+        events: earlier transactions, followed by the rows to compute, which see each other.
+        rows: the number of rows to compute.
 
     Attributes:
-        order: the index, among the rows to compute, of each element.
-        rows: the rows, sorted.
+        order: for each element of a result, the index of its row among the rows to compute.
+        rows: the rows to compute, sorted.
     """
 
     def __init__(self, events: Events, rows: int) -> None:
         self._first = int(events.second.min(initial=np.iinfo(np.int64).max))
-        # Wide enough that a window from a customer's first event reaches no event of the customer before.
+        # Wide enough that no window of a customer reaches events of another one, whose keys come before.
         self._span = int(events.second.max(initial=self._first)) - self._first + 1 + CUSTOMER_TAIL
         keys = events.customer * self._span + (events.second - self._first)
         order = _north_easternmost_last(np.argsort(keys), keys, events)
         self._events, self._order, self._keys = events, order, keys[order]
         past = len(keys) - rows
-        self._positions: Ints = np.flatnonzero(order >= past)  # of the rows among the sorted events
+        self._positions: Ints = np.flatnonzero(order >= past)  # positions of the rows among the sorted events
         self.order: Ints = order[self._positions] - past
         self.rows = events.take(order[self._positions])
         self._row_keys = self._keys[self._positions]
@@ -98,9 +98,10 @@ class Customers:
         return self._squares[self._end] - self._squares[self._start(window)]
 
     def max(self, window: int) -> Ints:
-        """Return the largest cents, 0 where there are none.
+        """Return the largest cents, 0 for an empty window.
 
-        A sparse table: the maximum of a window is the larger one of two overlapping runs whose length is a power of 2.
+        By a sparse table: two overlapping runs whose length is a power of 2 cover a window, and the larger of their
+        maxima is the window's.
         """
         start, length = self._start(window), self.count(window)
         level = np.frexp(np.maximum(length, 1).astype(np.float64))[1] - 1
@@ -121,7 +122,7 @@ class Customers:
         return np.where(self.count(window) > 0, self._distance, np.nan)
 
     def is_first_at_merchant(self, window: int) -> NDArray[np.bool_]:
-        """Return True where no transaction was at the row's own merchant."""
+        """Return True where the customer has no transaction at the row's merchant in the window."""
         return ~(self._since_same_merchant[self._positions] <= window)
 
     def _start(self, window: int) -> Ints:
@@ -131,7 +132,7 @@ class Customers:
 
     @cached_property
     def _previous(self) -> Ints:
-        """Return the index of the latest event before each row, any index where there is none."""
+        """Return the index of the latest event before each row, and an arbitrary index if there is none."""
         return self._order[np.maximum(self._end - 1, 0)]
 
     @cached_property
@@ -144,7 +145,7 @@ class Customers:
 
     @cached_property
     def _squares(self) -> Ints:
-        # A prefix sum may wrap past 2^63; a difference below 2^63 is right all the same.
+        # A prefix sum may overflow 2^63, but differences below 2^63 are still exact.
         return prefix_sums(self._cents * self._cents)
 
     @cached_property
@@ -154,13 +155,13 @@ class Customers:
 
     @cached_property
     def _since_same_merchant(self) -> Floats:
-        """Return for every event the seconds since its customer was last at its merchant, NaN for never."""
+        """Return each event's seconds since the customer's previous visit to the merchant, NaN for the first."""
         merchant = self._events.merchant[self._order]
-        order = _stable_order(merchant)  # so within a merchant, events are sorted by customer and second
+        order = _stable_order(merchant)  # stable, so events of a merchant stay sorted by customer and second
         keys, merchant = self._keys[order], merchant[order]
         new_second = np.ones(len(order), bool)
         new_second[1:] = (keys[1:] != keys[:-1]) | (merchant[1:] != merchant[:-1])
-        # The event before the first one of the same second: transactions of one second do not see each other.
+        # Skip the events of the same second: transactions of one second do not see each other.
         previous = np.maximum.accumulate(np.where(new_second, np.arange(len(order)), 0)) - 1
         seconds = keys - keys[previous]
         seen = (previous >= 0) & (merchant[previous] == merchant) & (seconds <= CUSTOMER_TAIL)
@@ -170,12 +171,12 @@ class Customers:
 
 
 def codes_of(names: pl.Series) -> Ints:
-    """Return the codes of a categorical column, integers below 2^32; -1 for null."""
+    """Return the codes of a categorical column: integers below 2^32, and -1 for null."""
     return names.to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
 
 
 def prefix_sums(values: Ints) -> Ints:
-    """Return the sums of the first 0, 1, 2, … values."""
+    """Return the sums of the first 0, 1, 2, … values, one element more than there are values."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(values, dtype=np.int64)])
 
 
@@ -192,15 +193,15 @@ def distance(latitude: Floats, longitude: Floats, to_latitude: Floats, to_longit
     north, east = np.radians(to_latitude - latitude) / 2, np.radians(to_longitude - longitude) / 2
     cosines = np.cos(np.radians(latitude)) * np.cos(np.radians(to_latitude))
     chord = np.sin(north) ** 2 + cosines * np.sin(east) ** 2
-    # Rounding may push the chord of antipodes above 1, where arcsin has no value.
+    # For antipodes, rounding may push the chord above 1, for which arcsin is undefined.
     kilometers[known] = 2 * EARTH_RADIUS * np.arcsin(np.sqrt(np.minimum(chord, 1.0)))
     return kilometers
 
 
 def _north_easternmost_last(order: Ints, keys: Ints, events: Events) -> Ints:
-    """Sort events with equal keys by latitude, then longitude, unknown ones last; ``order`` sorts them by key.
+    """Refine ``order``, which sorts events by key: sort equal keys by latitude, then longitude, unknown ones last.
 
-    So the previous transaction does not depend on the order in which files arrive.
+    This makes the previous transaction independent of the order of files.
     """
     same = keys[order][1:] == keys[order][:-1]
     tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
@@ -211,7 +212,7 @@ def _north_easternmost_last(order: Ints, keys: Ints, events: Events) -> Ints:
 
 
 def _stable_order(values: Ints) -> Ints:
-    """Return the indices that sort codes, equal ones in their order: a radix sort."""
+    """Return the indices that sort codes stably, by a radix sort."""
     order = np.argsort(values.astype(np.uint16), kind="stable")
     if values.max(initial=0) >> _RADIX_BITS:
         order = order[np.argsort((values >> _RADIX_BITS).astype(np.uint16)[order], kind="stable")]
