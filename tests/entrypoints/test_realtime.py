@@ -23,6 +23,8 @@ from tests import batch, tables
 from tests.running import run_stage, run_workflow
 
 START, DAYS = date(2026, 1, 1), 85
+pytestmark = pytest.mark.integration  # trains a model and runs a day first
+
 DAY = START + timedelta(days=DAYS - 1)
 NEXT = DAY + timedelta(days=1)
 SETTINGS = {"rounds": 30, "samples": 20, "min_average_precision": 0, "min_card_precision": 0}

@@ -44,6 +44,7 @@ def test_wrong_input_ends_with_2_and_a_message_for_processing(root: Path):
     assert "InputRejected: " + json.loads(ended.stderr.splitlines()[-1])["message"] == message
 
 
+@pytest.mark.integration
 def test_a_training_leaves_its_first_failure(root: Path):
     assert fraudline("train", "--as-of", "2026-02-01", root=root).returncode == 2
     failure = root / "output" / "failure"

@@ -62,6 +62,7 @@ def test_rerun_writes_the_same_bytes(tmp_path: Path):
     assert _files(tmp_path / "one") == _files(tmp_path / "two")
 
 
+@pytest.mark.integration
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.permutations(ROWS + COPIES + CONTRADICTIONS),

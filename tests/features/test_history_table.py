@@ -60,6 +60,7 @@ def batch(site: Path) -> pl.DataFrame:
     return pl.read_parquet(path).sort("timestamp", "transaction_id").select("transaction_id", *NAMES)
 
 
+@pytest.mark.integration
 def test_features_one_by_one_equal_the_batch(site: Path, table: str):
     """A model must score the features that it was trained on."""
     publish(site, table)

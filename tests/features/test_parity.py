@@ -62,6 +62,7 @@ def assert_each_day_equals_training(data: Path, root: Path, first: date) -> None
         assert_frame_equal(daily.select(NAMES), rows.select(NAMES), check_exact=True)
 
 
+@pytest.mark.integration
 def test_ten_daily_runs_equal_training_bit_for_bit(site: Path):
     assert_each_day_equals_training(site / "data", site, FIRST)
 

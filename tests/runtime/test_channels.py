@@ -181,6 +181,7 @@ def content_of(base: str) -> dict[str, object]:
     return {str(path.relative_to(base)): path.read_bytes() for path in files}
 
 
+@pytest.mark.integration
 def test_a_rerun_after_any_kill_ends_equal(base: str, monkeypatch: pytest.MonkeyPatch):
     """Wherever an instance is lost, a summary exists only beside complete outputs."""
     run(base, ROWS)

@@ -322,6 +322,7 @@ def test_rerun_of_a_finished_day_sends_nothing(
     assert second == first
 
 
+@pytest.mark.integration
 def test_rerun_after_a_kill_ends_equal_and_sends_each_alert_once(
     inputs: dict[str, Path], aws: None, tmp_path: Path, no_report: None
 ):

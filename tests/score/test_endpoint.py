@@ -199,6 +199,7 @@ def test_lack_of_capacity_is_a_temporary_error(sagemaker: Hosting, artifacts: di
     assert deploy(artifacts, OLD, tmp_path)["status"] == "InService"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
 def test_rerun_after_a_kill_at_any_call_ends_equal(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, good: bool
@@ -309,6 +310,7 @@ def test_missing_endpoint_is_named_in_the_error(sagemaker: Hosting):
         client.score("sagemaker://nowhere", pl.Series(["t"]), ROWS[:1], batch=100)
 
 
+@pytest.mark.integration
 def test_day_scored_by_an_endpoint_lists_its_refused_rows(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
 ):

@@ -72,6 +72,7 @@ def interrupted(inputs: dict[str, str], tmp_path: Path, monkeypatch: pytest.Monk
     return checkpoints
 
 
+@pytest.mark.integration
 def test_interrupted_training_continues_from_its_checkpoint(
     inputs: dict[str, str], interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -100,6 +101,7 @@ def test_checkpoint_of_other_rows_or_parameters_is_ignored(inputs: dict[str, str
     assert files(tmp_path / "one") == files(tmp_path / "two")
 
 
+@pytest.mark.integration
 def test_finished_training_leaves_no_checkpoint(inputs: dict[str, str], interrupted: Path, tmp_path: Path):
     """Training again gives the same bytes as a training that was never interrupted."""
     run_training(inputs, tmp_path / "resumed", interrupted)

@@ -121,6 +121,7 @@ def _resampled(folder: Path, source: Path, weight: float | None) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_weights_keep_sampled_margins_calibrated(inputs, tmp_path: Path):
     """Without them a model trained on a sample predicts far too much fraud."""
     table = pl.read_parquet(inputs["test"] / "*.parquet")
@@ -135,6 +136,7 @@ def test_weights_keep_sampled_margins_calibrated(inputs, tmp_path: Path):
     assert predicted["bare"] > 2.5 * truth
 
 
+@pytest.mark.integration
 def test_histograms_of_a_sample_are_those_of_all_rows(inputs, tmp_path: Path):
     """Otherwise the first day after a training on a sample would look like drift."""
     whole = train(inputs, tmp_path / "whole").manifest["histograms"]["amount"]
@@ -178,6 +180,7 @@ def test_model_that_is_champion_already_equals_itself(inputs, tmp_path: Path):
     assert len(itself["exit_message"].encode()) <= 1024
 
 
+@pytest.mark.integration
 def test_champion_trained_on_the_test_window_is_no_judge(inputs, tmp_path: Path):
     """It would win on days that it has learned."""
     train(inputs, tmp_path / "model")
