@@ -73,6 +73,7 @@ def test_features_one_by_one_equal_the_batch(site: Path, table: str):
     assert_frame_equal(pl.DataFrame(served, schema=expected.schema), expected, check_exact=True)
 
 
+@pytest.mark.integration
 def test_day_from_the_table_equals_the_day_from_files(site: Path, table: str, tmp_path: Path):
     """Transactions of the day that were appended meanwhile are not counted twice."""
     publish(site, table)

@@ -74,6 +74,7 @@ def test_ten_daily_runs_of_real_data_equal_training(real_data: Path, tmp_path: P
     assert_each_day_equals_training(real_data, tmp_path, last - timedelta(days=9))
 
 
+@pytest.mark.integration
 def test_number_of_dataset_folders_changes_nothing(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Folders bound memory, and must not show in any result."""
     monkeypatch.setattr("fraudline.etl.dataset.FOLDER_ROWS", 9_000)
