@@ -42,12 +42,12 @@ def test_a_step_feeds_every_channel_of_its_stage_and_no_other(workflow, step):
 def test_a_step_reads_only_what_an_earlier_one_wrote(workflow: str):
     written: set[tuple[str, str]] = set()
     for step in WORKFLOWS[workflow].steps:
-        own = {(place.stage, place.channel) for place in step.reads.values() if isinstance(place, Output)}
+        own = {(source.stage, source.channel) for source in step.reads.values() if isinstance(source, Output)}
         assert own <= written
         written |= {(step.stage.name, channel.name) for channel in step.stage.writes}
 
 
-def test_published_channels_have_an_address_that_outlives_the_execution():
+def test_published_channels_outlive_their_execution():
     for _, step in STEPS:
         published = {channel.name for channel in step.stage.writes if channel.published}
         assert published <= set(step.writes)

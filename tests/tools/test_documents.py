@@ -1,4 +1,4 @@
-"""Generated documents tell what the code says today."""
+"""Generated documents are those that the code generates today."""
 
 from __future__ import annotations
 

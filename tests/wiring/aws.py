@@ -14,19 +14,23 @@ from botocore.session import get_session
 from cfnlint.decode import decode
 
 GLUE = Path(__file__).parents[2] / "glue"
-MACHINES = {path.name.removesuffix(".asl.json"): path for path in sorted((GLUE / "state_machines").glob("*.asl.json"))}
+DEFINITIONS = {
+    path.name.removesuffix(".asl.json"): path for path in sorted((GLUE / "state_machines").glob("*.asl.json"))
+}
 # The names in tasks' ARNs that boto3 writes otherwise.
 SERVICES = {"states": "stepfunctions", "sfn": "stepfunctions"}
 
 
 @cache
-def machine(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(MACHINES[name].read_text())
+def definition(name: str) -> dict[str, Any]:
+    """Return a state machine's definition by the name of its file."""
+    content: dict[str, Any] = json.loads(DEFINITIONS[name].read_text())
     return content
 
 
 @cache
 def stack() -> Mapping[str, Any]:
+    """Return the stack's template."""
     template, errors = decode(str(GLUE / "stack.yaml"))
     assert not errors
     return template
@@ -40,13 +44,14 @@ def resources(kind: str) -> dict[str, Mapping[str, Any]]:
 
 def state_machine(name: str) -> Mapping[str, Any]:
     """Return the properties of the resource that deploys a definition."""
-    machines = resources("StepFunctions::StateMachine").values()
-    (properties,) = (it for it in machines if text(it["DefinitionS3Location"]["Key"]).endswith(f"/{name}.asl.json"))
+    state_machines = resources("StepFunctions::StateMachine").values()
+    key = f"/{name}.asl.json"
+    (properties,) = (it for it in state_machines if text(it["DefinitionS3Location"]["Key"]).endswith(key))
     return properties
 
 
 def scopes(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield a definition, and every branch and iteration in it: whatever has states of its own."""
+    """Yield a definition and every branch and iteration in it, since each has states of its own."""
     yield content
     for state in content["States"].values():
         for inner in (*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])):
@@ -54,10 +59,12 @@ def scopes(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def states(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return every state of a definition, by its name."""
     return {name: state for scope in scopes(content) for name, state in scope["States"].items()}
 
 
 def tasks(content: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return every Task state of a definition, by its name."""
     return {name: state for name, state in states(content).items() if state["Type"] == "Task"}
 
 
@@ -69,7 +76,7 @@ def action(resource: str) -> tuple[str, str, str]:
 
 
 def operation(service: str, name: str) -> Any:
-    """Return an operation from botocore's model of a service; raise where there is none."""
+    """Return an operation from botocore's model of a service; raise where the service lacks it."""
     model = get_session().get_service_model(service)
     (exact,) = (each for each in model.operation_names if each.lower() == name.lower())
     return model.operation_model(exact)
@@ -91,6 +98,7 @@ def text(value: Any) -> str:
 
 
 def as_list(value: Any) -> list[Any]:
+    """Return a list, or a single value as a list of one."""
     return list(value) if isinstance(value, list) else [value]
 
 
@@ -101,6 +109,7 @@ def statements(role: str) -> list[Mapping[str, Any]]:
 
 
 def allowed_actions(role: str) -> set[str]:
+    """Return the actions of a role's own policies."""
     return {action for statement in statements(role) for action in as_list(statement["Action"])}
 
 
@@ -120,6 +129,7 @@ def resolved(value: Any, state_input: Mapping[str, Any]) -> Any:
 
 
 def evaluated(expression: str, state_input: Mapping[str, Any]) -> Any:
+    """Return the value of a path, a literal or an intrinsic function."""
     if expression.startswith("$$."):
         return state_input.get("$$", {}).get(expression, expression)
     if expression in ("true", "false"):

@@ -38,8 +38,8 @@ def test_every_stage_parameter_is_a_setting(workflow: str, stage, parameter):
 
 @each_parameter
 def test_every_stage_parameter_can_be_set_with_step_functions(workflow: str, stage, parameter):
-    for machine in STATE_MACHINES.get(workflow, []):
-        states = aws.machine(machine)["States"]
+    for name in STATE_MACHINES.get(workflow, []):
+        states = aws.definition(name)["States"]
         assert setting_name(stage, parameter) in states["ResolveArguments"]["Result"]["settings"]
 
 
@@ -59,8 +59,9 @@ def test_both_orchestrators_have_the_same_defaults(workflow: str):
         for item in json.loads(pipeline_script.definition_text(workflow))["Parameters"]
     }
     decided_by_site = {"serving_image", "role", "kms_key", "subnets", "security_groups", "network_isolation"}
-    for machine in STATE_MACHINES[workflow]:
-        for name, value in aws.machine(machine)["States"]["ResolveArguments"]["Result"]["settings"].items():
+    for state_machine in STATE_MACHINES[workflow]:
+        arguments = aws.definition(state_machine)["States"]["ResolveArguments"]["Result"]
+        for name, value in arguments["settings"].items():
             default = settings()[name].default_text
             assert value in (default, f"${{{title(name)}}}")
             assert name in decided_by_site or defaults[title(name)] == default

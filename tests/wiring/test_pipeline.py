@@ -1,4 +1,4 @@
-"""Each pipeline that pipeline.py defines is held to its plan, and to what SageMaker accepts."""
+"""Each pipeline that pipeline.py defines follows its plan, and SageMaker accepts it."""
 
 from __future__ import annotations
 
@@ -62,25 +62,27 @@ class Wiring:
 
 
 def definition(workflow: str) -> dict[str, Any]:
+    """Return a workflow's pipeline definition."""
     content: dict[str, Any] = json.loads(pipeline_script.definition_text(workflow))
     return content
 
 
 def step_of(workflow: str, stage: Stage) -> dict[str, Any]:
-    """Return a stage's step as the definition has it."""
+    """Return a stage's step in the definition."""
     (step,) = (step for step in pipeline_script.jobs(definition(workflow)["Steps"]) if step["Name"] == stage.step)
     return step
 
 
 @cache
 def requests(workflow: str, changed: tuple[tuple[str, str], ...] = ()) -> dict[str, dict[str, Any]]:
-    """Return the requests of an execution by the step's name, some parameters changed."""
+    """Return the requests of an execution by step, with some parameters changed."""
     parameters = {item["Name"] for item in definition(workflow)["Parameters"]}
     values = {name: VALUES[name] for name in VALUES if name in parameters} | dict(changed)
     return pipeline_script.resolved(definition(workflow), values)
 
 
 def wiring(workflow: str, job: JobPlan, changed: tuple[tuple[str, str], ...] = ()) -> Wiring:
+    """Return how an execution wires a job."""
     stage, request = job.stage, requests(workflow, changed)[job.stage.step]
     if stage.platform == "training":
         folder = "/opt/ml/input/data/"
@@ -110,7 +112,7 @@ def test_the_steps_follow_the_order_of_the_workflow(workflow: str):
 
 @each_job
 def test_every_channel_is_wired_exactly_once(workflow: str, job: JobPlan):
-    """Twice, and one URI would silently win; not at all, and the stage would find an empty folder."""
+    """If twice, one URI would silently win; if not at all, the stage would read an empty folder."""
     wired = wiring(workflow, job)
     inputs = Counter(name for name, *_ in [*wired.mounted_inputs, *wired.explicit_inputs])
     outputs = Counter(name for name, *_ in [*wired.mounted_outputs, *wired.explicit_outputs])
@@ -120,7 +122,7 @@ def test_every_channel_is_wired_exactly_once(workflow: str, job: JobPlan):
 
 @each_job
 def test_a_job_reads_and_writes_where_the_plan_says(workflow: str, job: JobPlan):
-    """What a pipeline leaves is found at the same addresses as what a local run leaves."""
+    """A pipeline writes to the same locations as a local run."""
     wired, bases = wiring(workflow, job), {"data": VALUES["Data"], "root": VALUES["Root"]}
     for name, uri, *_ in [*wired.mounted_inputs, *wired.explicit_inputs]:
         location = job.inputs[name]
@@ -180,7 +182,8 @@ def test_a_setting_has_one_meaning_in_a_pipeline(workflow: str):
 @each_workflow
 def test_an_execution_names_its_day_data_and_root(workflow: str):
     """A constant data version would let the step cache return yesterday's result."""
-    needed = {name["Name"] for name in definition(workflow)["Parameters"] if "DefaultValue" not in name}
+    parameters = definition(workflow)["Parameters"]
+    needed = {parameter["Name"] for parameter in parameters if "DefaultValue" not in parameter}
     assert needed == NEEDED[workflow]
 
 
@@ -188,7 +191,7 @@ def test_an_execution_names_its_day_data_and_root(workflow: str):
 def test_a_job_runs_its_stage_in_the_image_that_bake_builds(workflow: str, job: JobPlan):
     request, stage = requests(workflow)[job.stage.step], job.stage
     baked = json.loads((Path(__file__).parents[1] / "golden" / "bake.json").read_text())["target"]
-    if stage.platform == "training":  # SageMaker itself says "train" to the image
+    if stage.platform == "training":  # SageMaker itself passes "train" to the image
         assert [request["AlgorithmSpecification"]["TrainingImage"]] == baked[stage.image]["tags"]
     else:
         assert [request["AppSpecification"]["ImageUri"]] == baked[stage.image]["tags"]
@@ -197,15 +200,15 @@ def test_a_job_runs_its_stage_in_the_image_that_bake_builds(workflow: str, job: 
 
 @each_job
 def test_a_cached_step_would_have_given_the_same_result(workflow: str, job: JobPlan):
-    """The cache compares arguments, environment and addresses, not content: they must identify the content."""
-    found = step_of(workflow, job.stage)
-    before = [STAGES[place.stage] for place in job.step.reads.values() if isinstance(place, Output)]
-    if not found["CacheConfig"]["Enabled"]:
+    """The cache compares arguments, environment and URIs, not content, so they must identify the content."""
+    step = step_of(workflow, job.stage)
+    if not step["CacheConfig"]["Enabled"]:
         return
-    environment = found["Arguments"]["Environment"]
+    producers = [STAGES[source.stage] for source in job.step.reads.values() if isinstance(source, Output)]
+    environment = step["Arguments"]["Environment"]
     assert {"Root", "Data", "DataVersion"} <= pipeline_script.parameters_in(environment)
     assert CHAMPION not in {*job.step.reads.values(), *job.step.writes.values()}
-    for stage in before:
+    for stage in producers:
         earlier = step_of(workflow, stage)
         assert earlier["CacheConfig"]["Enabled"]
         values = earlier["Arguments"].get("AppSpecification") or earlier["Arguments"]["HyperParameters"]
@@ -215,9 +218,15 @@ def test_a_cached_step_would_have_given_the_same_result(workflow: str, job: JobP
 
 
 def test_steps_that_use_the_champion_are_not_cached():
-    kept = {stage for workflow, job in JOBS if step_of(workflow, stage := job.stage)["CacheConfig"]["Enabled"]}
-    names = {"data-extraction", "feature-engineering", "train", "etl", "feature-extraction", "backfill-history"}
-    assert {stage.name for stage in kept} == names
+    cached = {job.stage.name for workflow, job in JOBS if step_of(workflow, job.stage)["CacheConfig"]["Enabled"]}
+    assert cached == {
+        "data-extraction",
+        "feature-engineering",
+        "train",
+        "etl",
+        "feature-extraction",
+        "backfill-history",
+    }
 
 
 def test_the_gate_registers_the_model_or_reports_its_reasons():
@@ -259,11 +268,10 @@ def test_the_registered_model_has_what_a_deployment_needs():
     package = definition("training")["Steps"][-2]["Arguments"]["IfSteps"][0]["Arguments"]
     (container,) = package["InferenceSpecification"]["Containers"]
     deployed = step_of("training", STAGES["deploy-model"])["Arguments"]["ProcessingInputs"]
-    places = {item["InputName"]: item["S3Input"]["S3Uri"] for item in deployed}
-    assert container == {"Image": "fraudline/score:dev", "ModelDataUrl": places["model"]}
-    assert (
-        package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]["Std:Join"]["Values"][0] == places["evaluation"]
-    )
+    uris = {item["InputName"]: item["S3Input"]["S3Uri"] for item in deployed}
+    assert container == {"Image": "fraudline/score:dev", "ModelDataUrl": uris["model"]}
+    statistics = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
+    assert statistics["Std:Join"]["Values"][0] == uris["evaluation"]
     assert NEEDED["deployment"] <= set(package["CustomerMetadataProperties"])
     assert set(package["InferenceSpecification"]["SupportedContentTypes"]) == set(payload.PARSERS)
     assert package["ModelApprovalStatus"] == {"Get": "Parameters.Approval"}
@@ -287,14 +295,14 @@ def test_no_condition_is_nested():
             assert "Condition" not in {item["Type"] for item in inner}
 
 
-# What AWS's published JSON schema of definitions says of names and of what may stand where; it is older than joins,
-# property files, retries and DependsOn, and would refuse all four, so it is not used whole.
+# These rules are from AWS's published JSON schema of definitions. It is older than joins, property files, retries and
+# DependsOn, and would refuse all four, so it can't be used as it is.
 NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}")
 INNER = {"Training", "Fail", "Processing", "Transform", "RegisterModel"}
 
 
 @each_workflow
-def test_a_definition_contains_only_what_the_service_knows(workflow: str):
+def test_a_definition_contains_only_what_the_schema_allows(workflow: str):
     content = definition(workflow)
     assert content["Version"] == "2020-12-01"
     assert len(content["Parameters"]) <= 200
@@ -334,12 +342,12 @@ def test_a_job_is_retried_only_when_the_service_was_busy(workflow: str, job: Job
 
 @each_workflow
 def test_every_job_runs_in_the_site(workflow: str):
-    """Key, network, role and tags: one job outside of them is a hole."""
+    """Each job has the site's key, network, role and tags; one job without them is a hole."""
     arguments = "--kms-key a-key --subnet subnet-1 --subnet subnet-2 --security-group sg-1 --tag team=risk --isolated"
     role = "arn:aws:iam::123456789012:role/other"
-    ended = pipeline_script.run("definition", "--workflow", workflow, "--role", role, "--spot", *arguments.split())
-    assert ended.returncode == 0, ended.stderr
-    for step in pipeline_script.jobs(json.loads(ended.stdout)["Steps"]):
+    process = pipeline_script.run("definition", "--workflow", workflow, "--role", role, "--spot", *arguments.split())
+    assert process.returncode == 0, process.stderr
+    for step in pipeline_script.jobs(json.loads(process.stdout)["Steps"]):
         request = step["Arguments"]
         training = step["Type"] == "Training"
         assert request["RoleArn"] == role
@@ -353,22 +361,20 @@ def test_every_job_runs_in_the_site(workflow: str):
             assert request["ResourceConfig"]["VolumeKmsKeyId"] == request["OutputDataConfig"]["KmsKeyId"] == "a-key"
             assert request["EnableManagedSpotTraining"] is True
             assert "CheckpointConfig" in request
-            assert (
-                request["StoppingCondition"]["MaxWaitTimeInSeconds"]
-                >= (request["StoppingCondition"]["MaxRuntimeInSeconds"])
-            )
+            limits = request["StoppingCondition"]
+            assert limits["MaxWaitTimeInSeconds"] >= limits["MaxRuntimeInSeconds"]
         else:
             assert request["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == "a-key"
             assert request["ProcessingOutputConfig"]["KmsKeyId"] == "a-key"
 
 
 def test_an_endpoint_runs_where_the_jobs_run():
-    """Nobody expects a model in another network, or under another key, than the jobs."""
+    """A model in another network, or under another key, than the jobs would surprise its site."""
     site = "--kms-key a-key --subnet subnet-1 --subnet subnet-2 --security-group sg-1 --isolated"
-    ended = pipeline_script.run(
+    process = pipeline_script.run(
         "definition", "--workflow", "deployment", "--role", "arn:aws:iam::1:role/r", *site.split()
     )
-    content = json.loads(ended.stdout)
+    content = json.loads(process.stdout)
     values = {name: VALUES[name] for name in NEEDED["deployment"]} | {"DeployModelEndpoint": "fraud"}
     arguments = pipeline_script.resolved(content, values)["DeployModel"]["AppSpecification"]["ContainerArguments"]
     stage = parameters.parse(
@@ -386,22 +392,22 @@ def test_an_endpoint_runs_where_the_jobs_run():
 
 
 def test_settings_become_defaults_and_unknown_ones_are_refused():
-    ended = pipeline_script.run(
+    process = pipeline_script.run(
         "definition", "--workflow", "daily", "--set", "Root=s3://written", "--set", "threshold=0.7",
         "--set", "column=merchant=SHOP", "--set", "column=amount=SUM",
     )  # fmt: skip
-    found = json.loads(ended.stdout)
-    defaults = {item["Name"]: item.get("DefaultValue") for item in found["Parameters"]}
+    parameters = json.loads(process.stdout)["Parameters"]
+    defaults = {parameter["Name"]: parameter.get("DefaultValue") for parameter in parameters}
     assert (defaults["Root"], defaults["Threshold"]) == ("s3://written", "0.7")
     assert defaults["Column"] == "merchant=SHOP,amount=SUM"
-    ended = pipeline_script.run("definition", "--workflow", "daily", "--set", "treshold=0.7")
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("--set Treshold: fraud-detection-daily has no such parameter; it has ")
+    process = pipeline_script.run("definition", "--workflow", "daily", "--set", "treshold=0.7")
+    assert process.returncode == 2
+    assert process.stderr.startswith("--set Treshold: fraud-detection-daily has no such parameter; it has ")
 
 
 @each_job
 def test_sagemaker_accepts_the_request(workflow: str, job: JobPlan):
-    """Against the service's own model: unknown or missing fields, types, and how long a text may be."""
+    """Check against botocore's model: unknown and missing members, types, and lengths."""
     kind = "TrainingJob" if job.stage.platform == "training" else "ProcessingJob"
     shape = get_session().get_service_model("sagemaker").shape_for(f"Create{kind}Request")
     request = requests(workflow)[job.stage.step] | {f"{kind}Name": "a-job"}
@@ -411,6 +417,7 @@ def test_sagemaker_accepts_the_request(workflow: str, job: JobPlan):
 
 
 def _too_long(value: Any, shape: Any) -> Any:
+    """Yield each value that is longer than its shape allows, with the shape's name."""
     limit = shape.metadata.get("max")
     if isinstance(value, str | list | dict) and limit is not None and len(value) > limit:
         yield shape.name, value
@@ -426,7 +433,7 @@ def _too_long(value: Any, shape: Any) -> Any:
             yield from _too_long(member, shape.value)
 
 
-# Python's own hook sees every look-up and connection, in every thread.
+# An audit hook of Python sees every lookup and connection, in every thread.
 WATCH = """
 import os, sys
 def watch(event, arguments):
@@ -444,7 +451,7 @@ def test_a_definition_needs_no_network_and_is_reproducible(workflow: str, tmp_pa
     settings = tmp_path / ".config" / "sagemaker" / "config.yaml"
     settings.parent.mkdir(parents=True)
     settings.write_text("SageMaker: what the SDK would refuse\n")
-    ended = pipeline_script.run(
+    process = pipeline_script.run(
         "definition",
         "--workflow",
         workflow,
@@ -455,13 +462,13 @@ def test_a_definition_needs_no_network_and_is_reproducible(workflow: str, tmp_pa
         AWS_PROFILE="nobody",
         FRAUDLINE_ML_ROOT="/elsewhere",
     )
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == pipeline_script.definition_text(workflow)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout == pipeline_script.definition_text(workflow)
 
 
 @each_workflow
 def test_images_are_pinned_by_the_digests_that_bake_wrote(workflow: str, tmp_path: Path):
-    """A tag moves; a step cached under it would be an old image's."""
+    """A tag can move: a step cached under it might be an old image's."""
     names = {step.stage.image for step in WORKFLOWS[workflow].steps}
     built = {
         name: {
@@ -472,12 +479,12 @@ def test_images_are_pinned_by_the_digests_that_bake_wrote(workflow: str, tmp_pat
     }
     file = tmp_path / "bake.json"
     file.write_text(json.dumps({**built, "buildx.build.warnings": []}))
-    ended = pipeline_script.run("definition", "--workflow", workflow, "--images", str(file))
+    process = pipeline_script.run("definition", "--workflow", workflow, "--images", str(file))
     pinned = {name: f"registry.example:5000/fraudline/{name}@{built[name]['containerimage.digest']}" for name in names}
-    text = definition(workflow) | json.loads(ended.stdout)
+    text = definition(workflow) | json.loads(process.stdout)
     used = {_image(step) for step in pipeline_script.jobs(text["Steps"])}
     assert used == set(pinned.values())
-    assert ":1.2.3" not in ended.stdout
+    assert ":1.2.3" not in process.stdout
 
 
 def _image(step: dict[str, Any]) -> str:
@@ -495,7 +502,7 @@ def test_a_wrong_image_file_is_reported_in_a_sentence(content: str | None, tmp_p
     file = tmp_path / "bake.json"
     if content is not None:
         file.write_text(content)
-    ended = pipeline_script.run("definition", "--workflow", "daily", "--images", str(file))
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(f"--images {file}: expected what docker buildx bake --metadata-file writes")
-    assert ended.stderr.count("\n") == 1
+    process = pipeline_script.run("definition", "--workflow", "daily", "--images", str(file))
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith(f"--images {file}: expected what docker buildx bake --metadata-file writes")
+    assert process.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The scripts at the edge, which no package holds, obey the direction of imports too."""
+"""The scripts outside of the package obey the direction of imports too."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = [REPOSITORY / "pipeline.py", *sorted((REPOSITORY / "glue").rglob("*.py"))]
-# The packages of the repository that a script may use; everything else comes from a requirement.
-OURS = {"fraudline", "tools", "tests", "benchmarks", "glue", "pipeline"}
+# Modules of the repository; everything else comes from a requirement.
+OWN = {"fraudline", "tools", "tests", "benchmarks", "glue", "pipeline"}
 
 
 def imported(path: Path) -> set[str]:
@@ -25,9 +25,9 @@ def imported(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_a_script_imports_the_package_and_the_tools_alone(script: Path):
-    ours = {name.partition(".")[0] for name in imported(script)} & OURS
-    assert ours <= ({"fraudline", "tools"} if script.name == "pipeline.py" else {"fraudline"})
+def test_a_script_imports_only_the_package_and_the_tools(script: Path):
+    own = {name.partition(".")[0] for name in imported(script)} & OWN
+    assert own <= ({"fraudline", "tools"} if script.name == "pipeline.py" else {"fraudline"})
 
 
 def test_no_module_imports_a_script():

@@ -24,7 +24,7 @@ AS_OF = date(2026, 6, 1)
 JOBS = [job for workflow in ("training", "daily") for job in plan(workflow)]
 BUCKETS = {"data": "DataBucket", "root": "ResultsBucket"}
 each_job = pytest.mark.parametrize("job", JOBS, ids=[job.stage.name for job in JOBS])
-each_machine = pytest.mark.parametrize("name", aws.MACHINES)
+each_machine = pytest.mark.parametrize("name", aws.DEFINITIONS)
 
 # The services that a stage calls beside S3.
 SERVICES = {
@@ -66,19 +66,19 @@ def test_no_value_breaks_the_text_that_it_fills(name: str):
 def test_each_placeholder_has_a_value(name: str):
     """CloudFormation leaves a placeholder without a value in the definition as it is."""
     values = aws.state_machine(name).get("DefinitionSubstitutions", ())
-    assert set(values) == set(re.findall(r"\$\{(\w+)\}", aws.MACHINES[name].read_text()))
+    assert set(values) == set(re.findall(r"\$\{(\w+)\}", aws.DEFINITIONS[name].read_text()))
 
 
 def test_the_stack_creates_every_state_machine():
     resources = aws.resources("StepFunctions::StateMachine").values()
     files = [aws.text(machine["DefinitionS3Location"]["Key"]).rpartition("/")[2] for machine in resources]
-    assert sorted(files) == sorted(path.name for path in aws.MACHINES.values())
+    assert sorted(files) == sorted(path.name for path in aws.DEFINITIONS.values())
 
 
 def needed_actions(name: str) -> set[str]:
     """Return the actions without which a state machine's tasks fail."""
     actions: set[str] = set()
-    for task in aws.tasks(aws.machine(name)).values():
+    for task in aws.tasks(aws.definition(name)).values():
         service, operation, pattern = aws.action(task["Resource"])
         prefix = "states" if service == "stepfunctions" else service
         action = f"{prefix}:{aws.operation(service, operation).name}"
@@ -107,7 +107,7 @@ def test_a_state_machine_reaches_what_it_names_only(name: str):
     """Functions, topics, queues, tables, roles and jobs: those that the definition names, and its role allows."""
     kinds = ("Lambda::Function", "SNS::Topic", "SQS::Queue", "DynamoDB::Table", "IAM::Role", "Glue::Job")
     targets = {logical_id for kind in kinds for logical_id in aws.resources(kind)}
-    named = set(re.findall(r"\$\{(\w+)\}", aws.MACHINES[name].read_text()))
+    named = set(re.findall(r"\$\{(\w+)\}", aws.DEFINITIONS[name].read_text()))
     resources = [it for statement in aws.statements(role_of(name)) for it in aws.as_list(statement["Resource"])]
     reached = {target for it in resources for target in re.findall(r"\$\{(\w+?)(?:\.\w+)?\}", aws.text(it))}
     assert reached & targets == named & targets
@@ -176,7 +176,7 @@ def test_a_stage_calls_its_own_services_only(job: JobPlan):
 def test_a_role_is_assumed_by_what_runs_its_stage_only(job: JobPlan):
     """SageMaker where a state machine passes the role, Lambda and Glue where a function or job has it."""
     role = f"{job.stage.step}Role"
-    definitions = "".join(path.read_text() for path in aws.MACHINES.values())
+    definitions = "".join(path.read_text() for path in aws.DEFINITIONS.values())
     users = {"lambda": "Lambda::Function", "glue": "Glue::Job"}
     runners = {
         service
@@ -205,10 +205,10 @@ def test_a_function_runs_a_command_of_its_image(name: str):
 
 def test_every_function_is_invoked_and_ends_before_its_state_machine():
     invoked = set()
-    for name, path in aws.MACHINES.items():
+    for name, path in aws.DEFINITIONS.items():
         for function in re.findall(r"\$\{(\w+Function)\}", path.read_text()):
             invoked.add(function)
-            assert aws.resources("Lambda::Function")[function]["Timeout"] <= aws.machine(name)["TimeoutSeconds"]
+            assert aws.resources("Lambda::Function")[function]["Timeout"] <= aws.definition(name)["TimeoutSeconds"]
     assert invoked == set(aws.resources("Lambda::Function"))
 
 
@@ -246,7 +246,7 @@ def test_a_published_history_is_loaded_from_its_own_address():
     address = f"{HISTORY_BEFORE_AS_OF.template}{MANIFEST_FILE}"
     assert fnmatch(address.format(contract="abc", as_of="2026-05-31"), key["wildcard"])
     words = re.split("[/=]", address)
-    event = aws.machine("publish_history")["States"]["ReadEvent"]["Parameters"]
+    event = aws.definition("publish_history")["States"]["ReadEvent"]["Parameters"]
     assert f"StringSplit($.detail.object.key, '/='), {words.index('{as_of}')})" in event["as_of.$"]
     history = event["history.$"]
     assert "'s3://{}/history/{}/before={}/'" in history
@@ -261,7 +261,7 @@ def test_a_published_history_is_loaded_from_its_own_address():
 def reported_metrics() -> dict[str, set[str]]:
     """Return the names of metrics by the value of their dimension: stages, and the workflow that counts rejections."""
     stages = {name: {metric.name for metric in stage.metrics} for name, stage in STAGES.items()}
-    counted = re.findall(r'"MetricName": "(\w+)"', aws.MACHINES["daily"].read_text())
+    counted = re.findall(r'"MetricName": "(\w+)"', aws.DEFINITIONS["daily"].read_text())
     return {**stages, "daily": set(counted)}
 
 
@@ -352,7 +352,7 @@ def test_a_pipe_waits_for_an_express_state_machine(name: str):
 @pytest.mark.parametrize("name", ["TrainingQueue", "DailyQueue"])
 def test_a_message_stays_hidden_longer_than_an_execution(name: str):
     queue = aws.resources("SQS::Queue")[name]
-    assert queue["VisibilityTimeout"] > 2 * max(aws.machine(it).get("TimeoutSeconds", 0) for it in aws.MACHINES)
+    assert queue["VisibilityTimeout"] > 2 * max(aws.definition(it).get("TimeoutSeconds", 0) for it in aws.DEFINITIONS)
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 3
 
 

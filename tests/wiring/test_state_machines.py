@@ -1,4 +1,4 @@
-"""Laws of the state machines that no linter knows, and each job held to its plan."""
+"""Laws of the state machines that no linter checks; each job is requested as its plan says."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BUSY = re.compile(
 WORKFLOW_OF = {"daily": "daily", "daily_standard": "daily", "training": "training"}
 JOBS = [(name, job) for name, workflow in WORKFLOW_OF.items() for job in plan(workflow)]
 
-each_machine = pytest.mark.parametrize("name", aws.MACHINES)
+each_state_machine = pytest.mark.parametrize("name", aws.DEFINITIONS)
 each_job = pytest.mark.parametrize(("name", "job"), JOBS, ids=[f"{name}-{job.stage.name}" for name, job in JOBS])
 
 
@@ -50,9 +50,9 @@ def follows(state: Mapping[str, Any]) -> set[str]:
     )
 
 
-@each_machine
+@each_state_machine
 def test_every_state_is_reached_and_every_next_state_exists(name: str):
-    for scope in aws.scopes(aws.machine(name)):
+    for scope in aws.scopes(aws.definition(name)):
         reached, fresh = set(), {scope["StartAt"]}
         while fresh:
             reached |= fresh
@@ -61,27 +61,28 @@ def test_every_state_is_reached_and_every_next_state_exists(name: str):
         assert reached == set(scope["States"])
 
 
-@each_machine
+@each_state_machine
 def test_express_waits_for_nothing(name: str):
     """EXPRESS accepts neither .sync nor task tokens, and says so only when the state machine is created."""
-    waits = {aws.action(task["Resource"])[2] for task in aws.tasks(aws.machine(name)).values()} - {""}
+    waits = {aws.action(task["Resource"])[2] for task in aws.tasks(aws.definition(name)).values()} - {""}
     kind = aws.state_machine(name)["StateMachineType"]
     assert kind == "STANDARD" or not waits
     if kind == "EXPRESS":
-        assert aws.machine(name)["TimeoutSeconds"] <= 300
+        assert aws.definition(name)["TimeoutSeconds"] <= 300
 
 
 def pairs(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every name with its value, at any depth."""
     if isinstance(value, Mapping):
         yield from value.items()
     for each in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
         yield from pairs(each)
 
 
-@each_machine
+@each_state_machine
 def test_the_name_of_a_path_ends_with_a_dollar_sign(name: str):
     """Without .$ at the end of its name, a path is passed on as the text "$.as_of"."""
-    for state in aws.states(aws.machine(name)).values():
+    for state in aws.states(aws.definition(name)).values():
         for part in ("Parameters", "ResultSelector", "ItemSelector"):
             for key, value in pairs(state.get(part, {})):
                 if isinstance(value, str):
@@ -91,10 +92,10 @@ def test_the_name_of_a_path_ends_with_a_dollar_sign(name: str):
                     )
 
 
-@each_machine
+@each_state_machine
 def test_a_task_requests_what_its_service_offers(name: str):
     """Against botocore's models: the operation, and every member of its request."""
-    for state, task in aws.tasks(aws.machine(name)).items():
+    for state, task in aws.tasks(aws.definition(name)).items():
         shape = aws.operation(*aws.action(task["Resource"])[:2]).input_shape
         allowed = {member.lower() for member in shape.members}
         sent = {key.removesuffix(".$").lower() for key in task["Parameters"]}
@@ -102,9 +103,9 @@ def test_a_task_requests_what_its_service_offers(name: str):
         assert {member.lower() for member in shape.required_members} <= sent, state
 
 
-@each_machine
+@each_state_machine
 def test_only_temporary_failures_are_retried_and_spread(name: str):
-    for state in aws.states(aws.machine(name)).values():
+    for state in aws.states(aws.definition(name)).values():
         notifies = (
             state.get("Resource", "").rpartition(":::")[2].startswith(("sns:publish", "sqs:", "aws-sdk:cloudwatch"))
         )
@@ -116,12 +117,12 @@ def test_only_temporary_failures_are_retried_and_spread(name: str):
             assert not others or (notifies and others == ["States.TaskFailed"]), others
 
 
-@each_machine
+@each_state_machine
 def test_every_failure_notifies_somebody(name: str):
     """Each task of a workflow catches its failure; what starts executions fails for its pipe, which delivers again."""
     if name in ("start", "start_pipeline", "deployment"):
         return
-    outer = aws.machine(name)["States"]
+    outer = aws.definition(name)["States"]
     for state in outer.values():
         working = state["Type"] in ("Parallel", "Map") or "lambda" in state.get("Resource", "")
         assert not working or any(catch["ErrorEquals"] == ["States.ALL"] for catch in state["Catch"])
@@ -133,7 +134,7 @@ def test_every_failure_notifies_somebody(name: str):
 
 
 def test_rejected_input_ends_well_where_a_pipe_would_redeliver():
-    states = aws.machine("daily")["States"]
+    states = aws.definition("daily")["States"]
     for step in WORKFLOWS["daily"].steps:
         first, *_ = states[step.stage.step]["Catch"]
         assert first["ErrorEquals"] == [InputRejected.__name__]
@@ -146,8 +147,8 @@ def test_rejected_input_ends_well_where_a_pipe_would_redeliver():
 
 @pytest.mark.parametrize("name", ["training", "daily_standard"])
 def test_a_job_that_rejects_its_input_is_not_retried(name: str):
-    """SageMaker and Glue report every failure as States.TaskFailed: only its message tells the cause."""
-    for state in aws.machine(name)["States"].values():
+    """SageMaker and Glue report every failure as States.TaskFailed; only its message holds the cause."""
+    for state in aws.definition(name)["States"].values():
         if state["Type"] != "Parallel":
             continue
         (branch,) = state["Branches"]
@@ -160,7 +161,7 @@ def test_a_job_that_rejects_its_input_is_not_retried(name: str):
 
 
 def test_the_gate_reads_the_beginning_of_the_exit_message():
-    states = aws.machine("training")["States"]
+    states = aws.definition("training")["States"]
     judge = Path(__file__).parents[2] / "src/fraudline/train/evaluate_model.py"
     assert 'f"deploy_recommended={str(verdict.deploy).lower()}: ' in judge.read_text()
     (deploys,) = states["Gate"]["Choices"]
@@ -195,13 +196,13 @@ def filled(content: Any) -> Any:
 
 def request(name: str, job: JobPlan, execution_input: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return what a state machine would request to run a job, for an execution with this input."""
-    machine = filled(aws.machine(name))
-    states, execution_input = machine["States"], {"as_of": str(AS_OF), **(execution_input or {})}
+    definition = filled(aws.definition(name))
+    states, execution_input = definition["States"], {"as_of": str(AS_OF), **(execution_input or {})}
     data = {"as_of": str(AS_OF), "input": execution_input, "arguments": states["ResolveArguments"]["Result"]}
     data["$$"] = {"$$.Execution.Input": execution_input}
     applied = aws.resolved(states["ApplySettings"]["Parameters"], data)
-    task = aws.tasks(machine)
-    state = task.get(job.stage.step) or task[f"Run {job.stage.step}"]
+    tasks = aws.tasks(definition)
+    state = tasks.get(job.stage.step) or tasks[f"Run {job.stage.step}"]
     resolved: dict[str, Any] = aws.resolved(state["Parameters"], {**applied, "TrainModel": {"job": {"model": TRAINED}}})
     return resolved
 
@@ -216,6 +217,7 @@ class Wiring:
 
 
 def wiring(name: str, job: JobPlan, execution_input: Mapping[str, Any] | None = None) -> Wiring:
+    """Return how a state machine wires a job, on whichever service runs it."""
     body = request(name, job, execution_input)
     if "Payload" in body:
         payload = body["Payload"]
@@ -261,7 +263,7 @@ def processing_wiring(job: JobPlan, body: Mapping[str, Any]) -> Wiring:
 
 @each_job
 def test_each_channel_is_wired_once_where_the_plan_says(name: str, job: JobPlan):
-    """What a state machine leaves is found at the same addresses as what a local run leaves."""
+    """A state machine writes to the same locations as a local run."""
     wired, bases = wiring(name, job), {"data": DATA, "root": ROOT}
     for channels, locations in ((wired.inputs, job.inputs), (wired.outputs, job.outputs)):
         assert Counter(key for key, _ in channels) == Counter(list(locations))
@@ -310,7 +312,7 @@ def test_a_job_runs_its_stage_in_its_image(name: str, job: JobPlan):
     if "AppSpecification" in body:
         assert body["AppSpecification"]["ImageUri"] == image
         assert body["AppSpecification"]["ContainerEntrypoint"] == ["fraudline", job.stage.name]
-    elif "AlgorithmSpecification" in body:  # SageMaker itself says "train" to the image
+    elif "AlgorithmSpecification" in body:  # SageMaker itself passes "train" to the image
         assert body["AlgorithmSpecification"]["TrainingImage"] == image
     elif "FunctionName" in body:
         assert body["FunctionName"] == f"{job.stage.step}Function"
@@ -320,7 +322,7 @@ def test_a_job_runs_its_stage_in_its_image(name: str, job: JobPlan):
 
 @pytest.mark.parametrize("name", WORKFLOW_OF)
 def test_the_states_follow_the_order_of_the_workflow(name: str):
-    states = aws.machine(name)["States"]
+    states = aws.definition(name)["States"]
     steps = [step.stage.step for step in WORKFLOWS[WORKFLOW_OF[name]].steps]
     assert [state for state in states if state in steps] == steps
     for earlier, later in pairwise(steps):
@@ -328,11 +330,11 @@ def test_the_states_follow_the_order_of_the_workflow(name: str):
         assert later in (after, *(follows(states[after]) if states[after]["Type"] == "Choice" else ()))
 
 
-@each_machine
-def test_states_pass_on_addresses_and_counts_only(name: str):
+@each_state_machine
+def test_states_pass_on_locations_and_counts_only(name: str):
     """A payload holds at most 256 KiB: each state selects from its result, or drops it."""
-    for state in aws.states(aws.machine(name)).values():
+    for state in aws.states(aws.definition(name)).values():
         if state["Type"] in ("Task", "Parallel") and "lambda" in json.dumps(state.get("Resource", "")):
             assert "ResultSelector" in state
-    lambdas = [task for task in aws.tasks(aws.machine("daily")).values() if "lambda" in task["Resource"]]
+    lambdas = [task for task in aws.tasks(aws.definition("daily")).values() if "lambda" in task["Resource"]]
     assert all(set(task["ResultSelector"]) == {"summary.$", "counts.$"} for task in lambdas)
