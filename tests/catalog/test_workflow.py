@@ -15,25 +15,22 @@ from fraudline.catalog.stages import IMAGES, RUN, STAGES
 from fraudline.catalog.templates import resolve
 from fraudline.catalog.workflow import WORKFLOWS, Output
 
-STEPS = [(workflow, step) for workflow in WORKFLOWS for step in WORKFLOWS[workflow].steps]
+STEPS = [step for workflow in WORKFLOWS.values() for step in workflow.steps]
+STEP_IDS = [f"{workflow.name}-{step.stage.name}" for workflow in WORKFLOWS.values() for step in workflow.steps]
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 def test_a_stages_function_takes_its_parameters_and_no_others(stage):
     module = import_module(f"fraudline.{stage.image}.{stage.name.replace('-', '_')}")
-    taken = list(inspect.signature(module.run).parameters)
+    arguments = list(inspect.signature(module.run).parameters)
     own = {parameter.name for parameter in stage.parameters if parameter not in RUN}
-    assert taken[0] == "channels"
-    assert set(taken[1:]) == own | ({"run"} if stage.platform != "hosting" else set())
+    assert arguments[0] == "channels"
+    assert set(arguments[1:]) == own | ({"run"} if stage.platform != "hosting" else set())
 
 
-@pytest.mark.parametrize(
-    ("workflow", "step"),
-    STEPS,
-    ids=lambda value: getattr(value, "stage", value) and str(getattr(getattr(value, "stage", None), "name", value)),
-)
-def test_a_step_feeds_every_channel_of_its_stage_and_no_other(workflow, step):
+@pytest.mark.parametrize("step", STEPS, ids=STEP_IDS)
+def test_a_step_feeds_every_channel_of_its_stage_and_no_other(step):
     assert set(step.reads) == {channel.name for channel in step.stage.reads}
     assert set(step.writes) <= {channel.name for channel in step.stage.writes}
 
@@ -42,13 +39,13 @@ def test_a_step_feeds_every_channel_of_its_stage_and_no_other(workflow, step):
 def test_a_step_reads_only_what_an_earlier_one_wrote(workflow: str):
     written: set[tuple[str, str]] = set()
     for step in WORKFLOWS[workflow].steps:
-        own = {(source.stage, source.channel) for source in step.reads.values() if isinstance(source, Output)}
-        assert own <= written
+        inputs = {(source.stage, source.channel) for source in step.reads.values() if isinstance(source, Output)}
+        assert inputs <= written
         written |= {(step.stage.name, channel.name) for channel in step.stage.writes}
 
 
 def test_published_channels_outlive_their_execution():
-    for _, step in STEPS:
+    for step in STEPS:
         published = {channel.name for channel in step.stage.writes if channel.published}
         assert published <= set(step.writes)
 
@@ -69,7 +66,7 @@ def test_every_image_has_its_folder_and_every_stage_its_image():
     assert folders == {"base", *IMAGES}
 
 
-def test_there_are_exactly_25_features_with_the_names_that_are_fixed():
+def test_there_are_25_features_and_the_fixed_names_among_them():
     fixed = {
         "amount",
         "amount_zscore",
@@ -83,7 +80,7 @@ def test_there_are_exactly_25_features_with_the_names_that_are_fixed():
     assert fixed <= set(definitions.NAMES)
 
 
-def test_no_window_reaches_further_than_labels_and_counts_are_kept():
+def test_no_window_is_longer_than_labels_and_counts_are_kept():
     longest_delay = 30
     for feature in definitions.FEATURES:
         if feature.entity in ("merchant", "merchant_category"):

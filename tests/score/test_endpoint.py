@@ -178,7 +178,7 @@ def test_new_endpoint_is_deleted_if_its_model_fails(sagemaker: Hosting, artifact
     assert champion(tmp_path) is None
 
 
-def test_container_that_start_failures_is_reported_with_its_reason(
+def test_container_that_does_not_start_is_reported_with_its_reason(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
 ):
     sagemaker.start_failures["bad"] = "The container did not pass the ping health check"
