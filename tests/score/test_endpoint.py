@@ -22,6 +22,8 @@ from tests.hosting import Hosting, hosting
 from tests.killing import Killed, killed_after
 from tests.running import run_stage
 
+pytestmark = pytest.mark.integration  # trains models and serves them over HTTP
+
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/fraudline/score@sha256:1"
 ROLE = "arn:aws:iam::123456789012:role/fraud-model"
 OLD, NEW = "v2026-02-01", "v2026-02-08"
@@ -199,7 +201,6 @@ def test_lack_of_capacity_is_a_temporary_error(sagemaker: Hosting, artifacts: di
     assert deploy(artifacts, OLD, tmp_path)["status"] == "InService"
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
 def test_rerun_after_a_kill_at_any_call_ends_equal(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path, good: bool
@@ -310,7 +311,6 @@ def test_missing_endpoint_is_named_in_the_error(sagemaker: Hosting):
         client.score("sagemaker://nowhere", pl.Series(["t"]), ROWS[:1], batch=100)
 
 
-@pytest.mark.integration
 def test_day_scored_by_an_endpoint_lists_its_refused_rows(
     sagemaker: Hosting, artifacts: dict[str, Path], tmp_path: Path
 ):
