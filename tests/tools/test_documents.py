@@ -13,5 +13,5 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("path", documents(REPOSITORY), ids=str)
 def test_a_generated_document_is_current(path: Path):
-    """Run make docs where this fails."""
+    """If this fails, run make docs."""
     assert (REPOSITORY / path).read_text() == documents(REPOSITORY)[path]
