@@ -1,4 +1,4 @@
-"""The command line of the SageMaker pipelines; what they contain comes from src/fraudline/orchestration/sagemaker/.
+"""The command line of the SageMaker pipelines, which are defined in src/fraudline/orchestration/sagemaker/.
 
 python pipeline.py definition --workflow training --images dist/images.json
 python pipeline.py upsert --workflow training --images dist/images.json --role ARN --set Root=s3://bucket/fraud
@@ -23,7 +23,7 @@ from fraudline.catalog.workflow import MODEL_PACKAGES, WORKFLOWS, Execution
 from fraudline.orchestration.images import images
 from fraudline.orchestration.sagemaker import service
 
-gc.disable()  # the SDK's two thousand modules stay in memory; searching them for garbage takes one second of five
+gc.disable()  # searching the SDK's two thousand modules for garbage takes one second of five, and frees nothing
 from fraudline.orchestration.sagemaker import definition  # noqa: E402 - it imports the SDK
 from fraudline.orchestration.sagemaker.site import ROLE, Site  # noqa: E402
 
@@ -38,7 +38,7 @@ def build(options: argparse.Namespace) -> Any:
 
 
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of the command line that replace the file's."""
+    """Return the command line options that replace values of the settings file."""
     values = {
         "role": options.role,
         "kms_key": options.kms_key,
@@ -85,7 +85,7 @@ def _status(options: argparse.Namespace) -> bool:
 
 
 def _run_local(options: argparse.Namespace) -> bool:
-    from tools.sagemaker_local import run  # noqa: PLC0415 - a server and the SDK's local mode, for this alone
+    from tools.sagemaker_local import run  # noqa: PLC0415 - only this command needs a server and the local mode
 
     pipeline = build(options)
     values = {"Root": run.ROOT, "Data": run.DATA, "DataVersion": "local", "AsOf": str(options.as_of)}
@@ -102,13 +102,13 @@ def _serve_local(options: argparse.Namespace) -> bool:
 
 
 def _setting(text: str) -> tuple[str, str]:
-    """Parse NAME=VALUE, with the name as settings or as pipelines write it."""
+    """Parse NAME=VALUE, with the name in the style of settings (as_of) or of pipelines (AsOf)."""
     name, value = parsing.setting(text)
     return name if name[0].isupper() else title(name), value
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="pipeline.py", description="The SageMaker pipelines of all workflows.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -118,11 +118,11 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     define = command("definition", _define, "print a pipeline's definition, without asking AWS")
-    upsert = command("upsert", _upsert, "create a pipeline, or update it where it differs")
+    upsert = command("upsert", _upsert, "create a pipeline, or update it if it differs")
     start = command("start", _start, "start an execution")
     status = command("status", _status, "list a pipeline's executions, or the steps of one")
     local = command("run-local", _run_local, "run a pipeline on this computer: images in Docker, AWS by moto")
-    serve = command("serve-local", _serve_local, "serve the last registered model on this computer, in its image")
+    serve = command("serve-local", _serve_local, "serve the last registered model on this computer, in the score image")
 
     for each in (define, upsert, start, status, local):
         each.add_argument("--workflow", choices=WORKFLOWS, required=each is not status, default="training")
@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="NAME=VALUE",
-            help="a parameter of the pipeline: its value for an execution, else its default",
+            help="set a parameter of the pipeline: its value in an execution, or its default in a definition",
         )
     for each in (start, local):
         each.add_argument(
@@ -154,24 +154,37 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_site(command: argparse.ArgumentParser) -> None:
-    """Add the options that say where jobs run; they replace the settings file's."""
+    """Add the options for the site that runs the jobs; they override the settings file."""
     command.add_argument("--settings", dest="settings_file", type=Path, metavar="FILE", help="[./fraudline.toml]")
     command.add_argument(
-        "--images", type=Path, metavar="FILE", help="of docker buildx bake --metadata-file; pins the images"
+        "--images", type=Path, metavar="FILE", help="file of docker buildx bake --metadata-file, which pins the images"
     )
     command.add_argument("--role", metavar="ARN", help="role that the jobs run as")
     command.add_argument("--kms-key", metavar="KEY", help="key of the jobs' volumes and outputs")
-    command.add_argument("--subnet", action="append", default=[], metavar="ID", help="of the jobs; may be repeated")
-    command.add_argument("--security-group", action="append", default=[], metavar="ID", help="as --subnet")
+    command.add_argument(
+        "--subnet", action="append", default=[], metavar="ID", help="subnet of the jobs; may be repeated"
+    )
+    command.add_argument(
+        "--security-group",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="security group of the jobs; may be repeated",
+    )
     command.add_argument("--isolated", action="store_true", help="no network for jobs that need none")
     command.add_argument("--spot", action="store_true", help="train on spot instances, with checkpoints")
     command.add_argument(
-        "--tag", type=argument(parsing.pair), action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
+        "--tag",
+        type=argument(parsing.pair),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="tag; may be repeated",
     )
 
 
 def main() -> int:
-    """Run one command; exit code 0: done, 1: an execution failed, 2: the input is wrong."""
+    """Run one command; return 0 for success, 1 if an execution failed, 2 if the input is wrong."""
     options = parser().parse_args()
     try:
         return 0 if options.run(options) else 1

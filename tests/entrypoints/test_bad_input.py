@@ -205,7 +205,8 @@ def test_a_model_of_another_contract_is_refused(launcher: str, tmp_path: Path):
     ended = jobs.run(launcher, "fraud-scoring", tmp_path, "--as-of", AS_OF)
     assert_refused(
         ended,
-        "channel 'features': feature contract other, expected abc: amount is missing as model v2026-02-01 has it; ",
+        "channel 'features': it does not match model v2026-02-01: "
+        "feature contract other, expected abc: amount is missing; ",
     )
 
 

@@ -199,6 +199,6 @@ def test_test_window_of_another_contract_is_refused(inputs, tmp_path: Path):
     other = inputs | {"test": features(tmp_path / "test", "2026-02-17", "2026-02-24", 500, contract="xyz")}
     with pytest.raises(
         InputError,
-        match="feature contract abc, expected xyz: the features are in another order, as the test window has it",
+        match="does not match channel 'test': feature contract abc, expected xyz: the features are in another order",
     ):
         evaluate(other, tmp_path / "model", tmp_path, tmp_path / "evaluation")

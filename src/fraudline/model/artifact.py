@@ -1,4 +1,4 @@
-"""The files of a model: where they lie in a channel, how they are packed, and how the champion is named.
+"""The files of a model: find them in a channel, pack them, and read the champion's pointer.
 
 An artifact is model.ubj, manifest.json and probes.json; no pickle. This module needs no XGBoost;
 ``model.py`` reads and writes the model itself.
@@ -26,11 +26,11 @@ ARCHIVE_FILE = "model.tar.gz"
 
 
 def find(channels: Channels, name: str = "model") -> Path:
-    """Return the folder of an artifact's files.
+    """Return the folder with an artifact's files, unpacked if necessary.
 
     Args:
         channels: the stage's channels.
-        name: an input that holds the files themselves, a model.tar.gz of them (SageMaker Training uploads only that),
+        name: an input that contains the files, or a model.tar.gz of them (the form that SageMaker Training uploads),
             or current.json beside the champion's folder.
 
     Raises:
@@ -58,7 +58,7 @@ def champion_of(channels: Channels, name: str = "champion") -> str | None:
     """Return the model version that an input's current.json names, or None if there is no champion yet.
 
     Raises:
-        InputError: the pointer is missing or broken; a new root holds NO_CHAMPION, so that a lost one is noticed.
+        InputError: the pointer is missing or broken. (A new root has NO_CHAMPION, so a missing pointer is an error.)
     """
     pointer = channels.read_json(name, POINTER_FILE)
     if not isinstance(pointer, dict) or "champion" not in pointer:
@@ -69,15 +69,15 @@ def champion_of(channels: Channels, name: str = "champion") -> str | None:
 
 
 def replaced_champion(channels: Channels, name: str = "champion") -> dict[str, Any]:
-    """Return what an output's current.json says of the champion to be replaced, or empty if there is none."""
+    """Return the champion that is about to be replaced, as an output's current.json names it, or an empty dict."""
     pointer = channels.existing_json(name, POINTER_FILE) or {}
     return pointer.get("champion") or {}
 
 
 def digest(folder: Path) -> str:
-    """Return a hash of an artifact's files, equal for equal models.
+    """Return a hash of an artifact's files; equal models have equal hashes.
 
-    The summary that lies beside them is left out: it names the training job, and each rerun has another.
+    The summary beside the files is left out: it names the training job, which differs in every rerun.
     """
     content = hashlib.sha256()
     for name in sorted((MODEL_FILE, MANIFEST_FILE, PROBES_FILE)):
@@ -86,9 +86,9 @@ def digest(folder: Path) -> str:
 
 
 def pack(folder: Path) -> bytes:
-    """Return a folder's files as model.tar.gz, the same bytes for the same files."""
+    """Return the content of a model.tar.gz of a folder's files; the same files give the same bytes."""
     packed = io.BytesIO()
-    # Neither gzip's header nor tar's entries hold a time.
+    # No modification times, neither in gzip's header nor in tar's entries, so that the bytes are reproducible.
     with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as tar:
         for path in sorted(folder.iterdir()):
             entry = tarfile.TarInfo(path.name)
@@ -102,7 +102,7 @@ def probes(folder: Path, name: str = "model") -> tuple[NDArray[np.float32], NDAr
     """Return an artifact's probes: rows x features, NaN where missing, and the score of each row.
 
     Args:
-        folder: the artifact's.
+        folder: the folder of the artifact.
         name: the channel, for errors.
     """
     content = read_json(folder / PROBES_FILE, name)

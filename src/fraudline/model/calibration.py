@@ -1,4 +1,4 @@
-"""From margins to probabilities; ``train.calibration`` fits what is applied here."""
+"""Convert margins to probabilities with the calibration that ``train.calibration`` fits."""
 
 from __future__ import annotations
 

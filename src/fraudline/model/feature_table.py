@@ -1,4 +1,4 @@
-"""Feature tables as arrays."""
+"""Read feature tables as arrays."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Labeled rows to learn from or to judge by.
+    """Labeled rows for training or evaluation.
 
     Attributes:
         values: rows x features, NaN where missing.
         labels: 1 for fraud, else 0.
-        weights: how many rows each row stands for, above 1 where sampling dropped others like it.
-        keys: columns FEATURE_KEYS.
+        weights: the number of rows that each row stands for; above 1 if sampling left out similar rows.
+        keys: the columns FEATURE_KEYS.
         contract: the content of contract.json.
     """
 
@@ -44,20 +44,20 @@ def read_features(
 
     Args:
         channels: the stage's channels.
-        name: the input.
-        features: names of the features, in the order of the matrix.
-        others: columns to read beside them.
+        name: the name of the input.
+        features: the names of the features, in the order of the matrix.
+        others: the other columns to read.
 
     Returns:
         The other columns, and the features as rows x features, NaN where null.
     """
     table = channels.read(name, {**others, **dict.fromkeys(features, pl.Float32)})
-    # Row by row in memory, as XGBoost reads it.
+    # In row-major order, which XGBoost reads without a copy.
     return table.select(*others), table.select(features).to_numpy().astype(np.float32, order="C", copy=False)
 
 
 def read_labeled_features(channels: Channels, name: str) -> FeatureTable:
-    """Read a labeled feature table with the contract beside it.
+    """Read a labeled feature table and its contract.
 
     Raises:
         InputError: the table has no rows.

@@ -1,4 +1,4 @@
-"""Histograms of the training features, and the distance of other rows from them."""
+"""Histograms of features in training, and the distance (PSI) of other rows from them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 
 BINS = 20
 USUAL_SHARE = 0.95
-_FLOOR = 1e-4  # keeps the logarithm finite: an empty bin weighs much, but not everything
+_FLOOR = 1e-4  # smallest share of a bin: it keeps the logarithm finite, so an empty bin counts much, but not infinitely
 
 Histogram = dict[str, Any]
 Shares = NDArray[np.float64]
 
 
 def histogram(values: NDArray[np.float32], days: NDArray[np.int64], weights: NDArray[np.float32]) -> Histogram:
-    """Return the histogram of a feature, its bins bounded by the feature's own quantiles.
+    """Return the histogram of a feature, with bins between its quantiles.
 
     Args:
-        values: of the training rows, NaN where missing.
-        days: the day of each row.
-        weights: how many rows each row stands for.
+        values: the values of the training rows, NaN where missing.
+        days: the day number of each row.
+        weights: the number of rows that each row stands for.
 
     Returns:
         ``edges`` between the bins; ``shares`` of all rows in each bin; the share ``missing``; and
-        ``usual_psi``, the index that 95 % of single training days stay below. One day is a weekend
-        or is not, so its distance from the whole is no drift.
+        ``usual_psi``, the PSI that 95 % of single training days stay below. A single day differs from the
+        whole of training even without drift: it is, for example, either on a weekend or not.
     """
     present = values[~np.isnan(values)]
     inner = np.linspace(0, 1, BINS + 1)[1:-1]
@@ -42,13 +42,13 @@ def histogram(values: NDArray[np.float32], days: NDArray[np.int64], weights: NDA
 
 
 def psi(values: NDArray[np.float32], reference: Histogram) -> float:
-    """Return the population stability index of a feature's values against its histogram."""
+    """Return the population stability index (PSI) of a feature's values against its histogram in training."""
     shares = _shares(values, np.ones(len(values), np.float32), np.array(reference["edges"]))
     return _psi(shares, np.append(reference["shares"], reference["missing"]))
 
 
 def _shares(values: NDArray[np.float32], weights: NDArray[np.float32], edges: NDArray[Any]) -> Shares:
-    """Return the share of rows in each bin, the share of missing values last."""
+    """Return the share of rows in each bin, followed by the share of missing values."""
     bins = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values, side="right"))
     counts = np.bincount(bins, weights, minlength=len(edges) + 2)
     return counts / max(float(counts.sum()), 1.0)

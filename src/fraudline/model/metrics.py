@@ -1,4 +1,4 @@
-"""Measures of a ranking. A weight counts its row that many times, so a bootstrap sample is a set of weights."""
+"""Metrics of a ranking. A weight says how many times a row counts, so a bootstrap sample is a set of weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def average_precision(labels: Labels, margins: Floats) -> float:
 
 
 class Ranking:
-    """Rows sorted once by margin, to be measured under many sets of weights."""
+    """Rows sorted by margin once, and then measured with many sets of weights."""
 
     def __init__(self, labels: Labels, margins: Floats) -> None:
         self._order = np.argsort(-margins, kind="stable")
@@ -25,7 +25,7 @@ class Ranking:
         self._labels = labels[self._order]
 
     def average_precision(self, weights: Floats) -> float:
-        """Return the average precision of the weighted rows, NaN where none of them is fraud."""
+        """Return the average precision of the weighted rows, NaN if none of them is fraud."""
         if not len(weights):
             return float("nan")
         weighted = weights[self._order]
@@ -41,7 +41,7 @@ class CardRanking:
     """The cards of each day, ranked by their highest margin; analysts review k cards a day.
 
     Attributes:
-        cards: the card of each entry, in the order of the weights that ``precision`` takes.
+        cards: the card of each entry; the weights of ``precision`` are in the same order.
     """
 
     def __init__(self, cards: pl.Series, days: pl.Series, labels: Labels, margins: Floats) -> None:
@@ -62,13 +62,13 @@ class CardRanking:
 
         Args:
             k: cards reviewed a day.
-            weights: how many times each entry of ``cards`` counts; once each by default.
+            weights: the number of times that each entry of ``cards`` counts; once by default.
         """
         weights = np.ones(len(self._frauds)) if weights is None else weights
         precisions = []
         for first, end in zip(self._firsts, [*self._firsts[1:], len(weights)], strict=True):
             counted = np.cumsum(weights[first:end])
-            # The last card that fits counts for what is left of the budget.
+            # The card that exceeds the budget counts only as often as the rest of the budget allows.
             reviewed = np.clip(k - (counted - weights[first:end]), 0, weights[first:end])
             precisions.append(float(np.sum(reviewed * self._frauds[first:end]) / k))
         return float(np.mean(precisions))

@@ -1,7 +1,7 @@
-"""A calibrated model: how it scores, and how it is written and read.
+"""A calibrated model: score with it, save it, and load it.
 
-Reading one scores its probes first: one version of XGBoost may read what another wrote, and give
-other scores without an error.
+Loading a model scores its probes first, because one version of XGBoost may load a model of another version without an
+error and still give different scores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fraudline.model.artifact import MODEL_FILE, PROBES_FILE, find, probes
 from fraudline.model.calibration import calibrated
 from fraudline.runtime.channels import MANIFEST_FILE, Channels, read_json
 
-# Two builds of one XGBoost may sum a tree's leaves in different orders.
+# The largest difference of a score: builds of the same XGBoost may sum the leaves in different orders.
 PROBE_TOLERANCE = 1e-5
 REQUIRED_KEYS = ("model_version", "contract", "definitions", "features", "calibration", "versions")
 
@@ -42,11 +42,11 @@ class Model:
 
     @property
     def features(self) -> list[str]:
-        """Return the names of the columns, in their order."""
+        """Return the names of the features, in the order of the columns."""
         return list(self.manifest["features"])
 
     def margins(self, rows: Floats32) -> Floats32:
-        """Return the raw log-odds by which rows are ranked.
+        """Return the raw log-odds, which rank the rows.
 
         Args:
             rows: rows x features, NaN where a value is missing.
@@ -71,9 +71,9 @@ def save(folder: Path, model: Model, probe_rows: Floats32) -> None:
     """Write an artifact's files.
 
     Args:
-        folder: where to write them.
-        model: what to write.
-        probe_rows: rows x features, whose scores every reader must reproduce.
+        folder: the folder to write them to.
+        model: the model to write.
+        probe_rows: rows x features; whoever loads the model must reproduce their scores.
     """
     model.booster.save_model(folder / MODEL_FILE)
     (folder / MANIFEST_FILE).write_text(json.dumps(model.manifest, indent=2) + "\n")
@@ -85,10 +85,10 @@ def save(folder: Path, model: Model, probe_rows: Floats32) -> None:
 
 
 def load(channels: Channels, name: str = "model") -> Model:
-    """Read the artifact of a channel, wherever ``artifact.find`` finds it.
+    """Load the artifact of a channel, in any form that ``artifact.find`` accepts.
 
     Raises:
-        InputError: a file is missing or broken, or the probes' scores are not reproduced.
+        InputError: a file is missing or broken, or the model does not reproduce the scores of its probes.
     """
     folder = find(channels, name)
     manifest = read_json(folder / MANIFEST_FILE, name)
@@ -102,7 +102,7 @@ def load(channels: Channels, name: str = "model") -> Model:
     rows, expected = probes(folder, name)
     scores = model.scores(model.margins(rows))
     worst = float(np.abs(scores - expected).max(initial=0))
-    if not worst <= PROBE_TOLERANCE:  # also where it is NaN
+    if not worst <= PROBE_TOLERANCE:  # true for NaN, too
         raise InputError(
             f"channel '{name}': {model.version} does not reproduce its probes (a score differs by {worst:.2g}); it was "
             f"written by XGBoost {manifest['versions']['xgboost']}, this is {xgboost.__version__}; use the same"

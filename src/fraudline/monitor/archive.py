@@ -1,4 +1,4 @@
-"""Archived scores of earlier days, joined with the labels that are known by now."""
+"""Read the archived scores of earlier days, joined with the labels that are known by now."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import polars as pl
 from fraudline.catalog.schema import LABELS, SCORES
 from fraudline.runtime.channels import Channels, scan_table
 
-# Only what is used is read: an archived day keeps the columns it was written with, also after SCORES gains one.
+# Only the columns that are used: days that were archived before SCORES got a new column stay readable.
 _SCORES = {name: SCORES[name] for name in ("transaction_id", "margin", "fraud_score")}
 _LABELS = {name: LABELS[name] for name in ("transaction_id", "is_fraud")}
 
 
 def labeled_scores(channels: Channels, days: Sequence[date]) -> Iterator[tuple[date, pl.LazyFrame]]:
-    """Yield each of the days that is archived with its scores.
+    """Yield each archived day among the given days, with its scores.
 
     The columns are transaction_id, margin, fraud_score and is_fraud, null where the label is not known.
     """

@@ -13,7 +13,7 @@ from fraudline.model.feature_table import read_features
 from fraudline.model.histograms import psi
 from fraudline.runtime.channels import MANIFEST_FILE, Channels, read_json
 
-# The customary bounds of the PSI in credit scoring.
+# The usual bounds of the PSI in credit scoring.
 PSI_WATCH, PSI_SHIFTED = 0.1, 0.25
 
 Verdict = Literal["stable", "as usual", "watch", "shifted"]
@@ -27,15 +27,15 @@ def drift(channels: Channels) -> pl.DataFrame:
 
 
 def measure(values: NDArray[np.float32], histograms: dict[str, Any]) -> pl.DataFrame:
-    """Measure how far each feature has moved from its distribution in training.
+    """Measure how far each feature is from its distribution in training.
 
     Args:
         values: rows x features, in the order of the histograms, NaN where a value is missing.
-        histograms: those of the model's manifest, by feature.
+        histograms: the histograms in the model's manifest, by feature.
 
     Returns:
-        One row per feature, the furthest above its usual PSI first: feature, psi, usual (95 % of
-        the single training days stayed below it), missing, missing_reference (shares of all rows).
+        One row per feature, sorted by how far its PSI is above the usual one: feature, psi, usual (95 % of
+        the single training days were below it), missing, missing_reference (shares of all rows).
     """
     rows = []
     for column, (name, reference) in enumerate(histograms.items()):
@@ -56,8 +56,8 @@ def measure(values: NDArray[np.float32], histograms: dict[str, Any]) -> pl.DataF
 def largest_shift(measured: pl.DataFrame) -> float:
     """Return the largest PSI among features above their usual PSI, 0 if no feature is.
 
-    It exceeds PSI_SHIFTED exactly where the verdict on some feature is "shifted", so an alarm on it
-    and the report agree.
+    It exceeds PSI_SHIFTED exactly if the verdict on some feature is "shifted", so the alarm on it agrees with
+    the report.
     """
     above_usual = measured.filter(pl.col("psi") > pl.col("usual")).get_column("psi")
     return float(above_usual.max() or 0.0)  # type: ignore[arg-type]
@@ -66,8 +66,8 @@ def largest_shift(measured: pl.DataFrame) -> float:
 def verdict(psi: float, usual: float) -> Verdict:
     """Judge the PSI of one feature on one day.
 
-    A single day differs from the whole of training by nature: ``is_weekend`` has one value all day,
-    and so a PSI of 2 to 7. A PSI up to the usual one is therefore no drift, however large.
+    A single day differs from the whole of training even without drift: ``is_weekend`` has one value all day,
+    which gives a PSI of 2 to 7. So a PSI up to the usual one is no drift, however large it is.
     """
     if psi <= PSI_WATCH:
         return "stable"

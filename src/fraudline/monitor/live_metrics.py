@@ -1,4 +1,4 @@
-"""Metrics of the scores of recent days whose labels are mature."""
+"""Measure the scores of recent days whose labels are mature."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ METRICS = ("accuracy", "precision", "recall", "average_precision")
 def live_metrics(channels: Channels, day: date, threshold: float, label_delay: int) -> dict[str, float | None]:
     """Measure the archived scores of the last 7 days that are at least ``label_delay`` days old.
 
-    Only labeled transactions count. Fresher days are left out because frauds are labeled first.
+    Only labeled transactions count. More recent days are left out: their frauds are labeled first, which would bias
+    the metrics.
 
     Args:
-        channels: of which ``past`` and ``labels`` are read.
-        day: the scored day, which does not count itself.
+        channels: the stage's channels; this reads ``past`` and ``labels``.
+        day: the scored day, which is not measured.
         threshold: scores above it are alerts.
         label_delay: days until the labels of a day are complete.
 
     Returns:
-        The values of METRICS, or None if nothing defines one: no labels, no frauds or no alerts.
+        The values of METRICS; a metric is None if it is undefined for lack of labels, frauds or alerts.
     """
     scores = _mature_scores(channels, _mature_days(day, label_delay))
     if scores.is_empty():
@@ -37,7 +38,7 @@ def live_metrics(channels: Channels, day: date, threshold: float, label_delay: i
     frauds = scores.get_column("is_fraud").to_numpy() == 1
     alerts = above(scores.get_column("fraud_score").to_numpy(), threshold)
     caught = int(np.sum(alerts & frauds))
-    # No value is better than 0 where a metric is undefined: an alarm would take 0 for a bad day.
+    # An undefined metric is None, not 0, which would raise an alarm.
     metrics: dict[str, float | None] = dict.fromkeys(METRICS)
     metrics["accuracy"] = float(np.mean(alerts == frauds))
     if alerts.any():

@@ -1,4 +1,4 @@
-"""Counts of the alerts of earlier days: how many, and how many turned out to be fraud."""
+"""Count the alerts of earlier days, and how many of them were fraud."""
 
 from __future__ import annotations
 

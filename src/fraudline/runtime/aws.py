@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-# boto3 waits for an answer as long as SageMaker may take to give one (60 s), and retries throttled calls itself.
+# boto3 waits as long as SageMaker may take to answer (60 s), and retries throttled calls itself.
 _USUAL = {"retries": {"mode": "standard", "max_attempts": 5}, "read_timeout": 65}
 _SETTINGS: dict[str, dict[str, Any]] = {
     "s3": {},  # its transfers have retries of their own
-    # This package builds the requests, so boto3 need not validate them, which costs as much as sending them.
+    # Validation costs as much time as sending, and this package builds its requests itself, so boto3 skips it.
     "dynamodb": {"retries": {"mode": "standard"}, "parameter_validation": False},
 }
 

@@ -1,4 +1,4 @@
-"""Error codes of AWS services, and what to do about each."""
+"""The error codes of AWS services, and what to do about each."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fraudline.catalog.errors import InputError, TemporaryError
 
 
 class Cause(Enum):
-    """Who can do something about an error."""
+    """What can make an error go away."""
 
-    USER = "user"  # permissions, names, quotas, credentials
-    TIME = "time"  # another attempt may succeed
-    REQUEST = "request"  # the caller's own request: a command's arguments, or a defect of a stage
+    USER = "user"  # the user: permissions, names, quotas, credentials
+    TIME = "time"  # a later attempt
+    REQUEST = "request"  # another request: a command's arguments, or the fix of a defect in a stage
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ _CODES = {
     "TooManyRequestsException": _AGAIN,
     "ValidationException": Remedy("fix what it names; python pipeline.py definition shows the request", Cause.REQUEST),
 }
-# Errors of boto3 itself, which got no answer, by the names of their classes: stages on folders never import botocore.
+# Errors of boto3 without an answer from AWS, by class name, because stages over folders never import botocore.
 _CLASSES = {
     "NoCredentialsError": Remedy("sign in, set AWS_PROFILE, or give the job a role"),
     "NoRegionError": Remedy("set AWS_DEFAULT_REGION"),
@@ -86,55 +86,55 @@ _CLASSES = {
 
 
 def code(error: Exception) -> str:
-    """Return the error code that a service answered, or empty if it did not answer."""
+    """Return the error code that a service answered, or an empty string if it did not answer."""
     return str(_response(error).get("Error", {}).get("Code", ""))
 
 
 def message(error: Exception) -> str:
-    """Return the text that a service answered."""
+    """Return the error message that a service answered."""
     return str(_response(error).get("Error", {}).get("Message", ""))
 
 
 def remedy(error: Exception) -> Remedy | None:
-    """Return what to do about an error of boto3, or None if the tables do not know it."""
-    if known := _CODES.get(code(error)) or _CLASSES.get(type(error).__name__):
-        return known
+    """Return what to do about an error of boto3, or None for an error that is not in the tables."""
+    if listed := _CODES.get(code(error)) or _CLASSES.get(type(error).__name__):
+        return listed
     status = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return _AGAIN if status == 429 or status >= 500 else None
 
 
 def is_temporary(error: Exception) -> bool:
     """Return True if another attempt may succeed."""
-    known = remedy(error)
-    return known is not None and known.cause is Cause.TIME
+    advice = remedy(error)
+    return advice is not None and advice.cause is Cause.TIME
 
 
 def is_missing(error: Exception) -> bool:
-    """Return True if SageMaker describes something that does not exist: it says so in the text alone."""
+    """Return True if SageMaker was asked for something that does not exist, which only its message says."""
     return code(error) == "ValidationException" and "Could not find" in message(error)
 
 
 def explain(error: Exception) -> InputError | TemporaryError | None:
-    """Return the error that a stage ends with instead, or None if the stage's own request is wrong.
+    """Return the error that a stage should end with instead, or None if the stage's own request is wrong.
 
-    The service's text is left out: it may quote what was sent.
+    It leaves out the service's message, which may quote data from the request.
     """
-    known = remedy(error)
-    if known is None or known.cause is Cause.REQUEST:
+    advice = remedy(error)
+    if advice is None or advice.cause is Cause.REQUEST:
         return None
-    kind = TemporaryError if known.cause is Cause.TIME else InputError
+    kind = TemporaryError if advice.cause is Cause.TIME else InputError
     if answered := code(error):
         operation = getattr(error, "operation_name", "the request")
-        return kind(f"AWS answered {operation} with {answered}; {known.action}")
-    return kind(f"AWS did not answer ({type(error).__name__}); {known.action}")
+        return kind(f"AWS answered {operation} with {answered}; {advice.action}")
+    return kind(f"AWS did not answer ({type(error).__name__}); {advice.action}")
 
 
 @contextmanager
 def explained(action: str) -> Iterator[None]:
-    """Turn AWS errors of a person's command into sentences with what to do.
+    """Turn AWS errors of a command into InputErrors that say what to do.
 
     Args:
-        action: what the command was doing, such as "start fraud-model-training".
+        action: the action of the command, such as "start fraud-model-training".
 
     Raises:
         InputError: AWS refused, or could not be reached.
@@ -142,11 +142,11 @@ def explained(action: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        known, answered = remedy(error), code(error)
-        if known is None and not answered:
+        advice, answered = remedy(error), code(error)
+        if advice is None and not answered:
             raise
         problem = f"AWS answered {answered}: {message(error)}" if answered else str(error)
-        todo = known.action if known else "look the code up in the service's API reference"
+        todo = advice.action if advice else "look the code up in the service's API reference"
         raise InputError(f"{action}: {problem.rstrip('.')}; {todo}") from error
 
 

@@ -1,7 +1,7 @@
 """Read and write the channels of a stage: folders, or s3:// prefixes.
 
 An input under s3:// is downloaded into a scratch folder when it is first read. Outputs are staged, and moved into place
-only when the stage has succeeded, the summary last. A prefix counts once its ``summary.json`` exists.
+only after the stage has succeeded, the summary last. A prefix counts once its ``summary.json`` exists.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _PARTIAL = ".partial"
 
 
 class Channels:
-    """The channels of one run of a stage, by name; a context manager that removes what was not committed.
+    """The channels of one run of a stage, by name; a context manager that removes uncommitted outputs.
 
     Args:
         stage: the stage whose channels these are.
         inputs: a folder or an s3:// prefix for each channel that is read.
         outputs: the same for each channel that is written, and for ``summary``.
-        checkpoints: a folder that outlives the instance, where the platform has one.
-        mounts: the folder below which the platform mounts channels, where it does.
+        checkpoints: a folder that outlives the instance, if the platform has one.
+        mounts: the folder below which the platform mounts channels, if it does.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Channels:
     def __enter__(self) -> Channels:
         for name in self._writes:
             if self.destination(name):
-                self.output(name)  # an output that can't be written fails before hours of work, not after
+                self.output(name)  # so that an unwritable output fails before hours of work, not afterwards
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,11 +70,11 @@ class Channels:
     # Inputs
 
     def location(self, name: str) -> str:
-        """Return an input's folder or prefix as it was passed, empty if it was not."""
+        """Return an input's folder or prefix as it was passed, or an empty string if it was not."""
         return self._inputs.get(name, "")
 
     def has(self, name: str) -> bool:
-        """Return True if an input holds any file."""
+        """Return True if an input has any file."""
         location = self.location(name)
         if s3.is_uri(location):
             return s3.exists(location)
@@ -84,7 +84,7 @@ class Channels:
         """Return an input's folder or prefix, for readers that do not download it.
 
         Raises:
-            InputError: it holds no file.
+            InputError: the input has no file.
         """
         location = self.location(name)
         if not self.has(name):
@@ -99,7 +99,12 @@ class Channels:
         return location
 
     def folder(self, name: str, only: Iterable[str] | None = None) -> Path:
-        """Return an input as a local folder; of an s3:// prefix only the named sub-folders are downloaded."""
+        """Return an input as a local folder, downloaded if it is on S3.
+
+        Args:
+            name: the input.
+            only: the sub-folders to download from an s3:// prefix; all by default.
+        """
         location = self.required_location(name)
         if not s3.is_uri(location):
             return Path(location)
@@ -119,7 +124,7 @@ class Channels:
         return pl.concat([scan_table(path, schema, name) for path in self.files(name, pattern)]).collect()
 
     def parts(self, name: str, schema: Schema) -> list[pl.LazyFrame]:
-        """Return an input lazily, as one table per sub-folder, or as one in all where there are no sub-folders."""
+        """Return an input as lazy tables, one per sub-folder, or a single one without sub-folders."""
         root = self.folder(name)
         groups: dict[str, list[pl.LazyFrame]] = {}
         for path in self.files(name):
@@ -132,7 +137,7 @@ class Channels:
         return read_json(self.folder(name) / file, name)
 
     def read_json_beside(self, name: str, sibling: str, file: str) -> Any | None:
-        """Read a JSON file of a folder beside an input's, or None if it does not exist."""
+        """Read a JSON file in a folder beside the input's; return None if the file does not exist."""
         parent = self.location(name).rstrip("/").rpartition("/")[0]
         text = _read_text(parent, f"{sibling}/{file}")
         return None if text is None else json.loads(text)
@@ -145,14 +150,14 @@ class Channels:
         return folder
 
     def _scratch_folder(self) -> Path:
-        # Only when needed: a stage over folders runs on a read-only file system.
+        # Created only when needed, so that a stage over folders can run on a read-only file system.
         self._scratch = self._scratch or tempfile.TemporaryDirectory(prefix="fraudline-", ignore_cleanup_errors=True)
         return Path(self._scratch.name)
 
     # Outputs
 
     def destination(self, name: str) -> str:
-        """Return an output's folder or prefix as it was passed, empty if it was not."""
+        """Return an output's folder or prefix as it was passed, or an empty string if it was not."""
         return self._outputs.get(name, "")
 
     def output(self, name: str) -> Path:
@@ -163,7 +168,7 @@ class Channels:
             location = self.destination(name)
             if not location:
                 raise InputError(f"channel '{name}': it has no location to write to; pass one with --output {name}=URI")
-            # Beside what it replaces, so that each file moves by one rename.
+            # In the same file system as the files that it replaces, so that each file moves by one rename.
             parent = self._scratch_folder() / "output" / name if s3.is_uri(location) else Path(location)
             staged = parent / _PARTIAL
             shutil.rmtree(staged, ignore_errors=True)
@@ -172,14 +177,14 @@ class Channels:
         return self._staged[name]
 
     def existing_json(self, name: str, file: str) -> Any | None:
-        """Read a JSON file that an output holds from an earlier run, or None if it does not exist."""
+        """Read a JSON file that an earlier run left in an output; return None if it does not exist."""
         text = _read_text(self.destination(name), file)
         return None if text is None else json.loads(text)
 
     def direct_output(self, name: str) -> str:
-        """Return where several instances write an output themselves: the staged folder, or its own s3:// prefix.
+        """Return the location to which instances write an output directly: the staged folder, or the s3:// prefix.
 
-        Withdraws the summary of an s3:// prefix, so that it does not count until ``commit`` writes the next one.
+        For an s3:// prefix, delete the summary, so that the prefix does not count until ``commit`` writes a new one.
         """
         location = self.destination(name)
         if not s3.is_uri(location):
@@ -199,10 +204,10 @@ class Channels:
         (self.output(name) / file).write_text(json.dumps(content, indent=2) + "\n")
 
     def publish(self, name: str, *, replace: bool = False) -> None:
-        """Move a published output into place before ``commit``, for others to read.
+        """Move a published output into place before ``commit``, so that others can read it.
 
         Raises:
-            InputError: it already holds other content, which may not be replaced.
+            InputError: it already has other content, and ``replace`` is False.
         """
         if not self._is_unchanged(name, replace):
             self._move_into_place(name, self._staged[name])
@@ -216,7 +221,7 @@ class Channels:
             replace: let a published channel change its content.
 
         Raises:
-            InputError: a published channel already holds other content; no output has changed.
+            InputError: a published channel already has other content; no output was changed.
         """
         for name in self._writes:
             self.output(name)  # an output without rows is an empty folder, not a missing one
@@ -232,13 +237,13 @@ class Channels:
                 self._move_into_place(name, staged)
 
     def _is_unchanged(self, name: str, replace: bool) -> bool:
-        """Return True if a published channel keeps its content: nothing new was written, or the same."""
+        """Return True if a published channel keeps its content, because nothing or the same was written."""
         if not (self._staged[name] / MANIFEST_FILE).is_file():
             return True
         return not replace and self._holds_same(name)
 
     def _holds_same(self, name: str) -> bool:
-        """Return True if a published channel holds the staged content, False if it holds nothing."""
+        """Return True if a published channel has the staged content, False if empty; otherwise raise InputError."""
         location = self.destination(name)
         text = _read_text(location, MANIFEST_FILE)
         if text is None:
@@ -260,7 +265,7 @@ class Channels:
 
     def _move_into_place(self, name: str, staged: Path) -> None:
         location = self.destination(name)
-        # The summary's folder or prefix may hold the channels' own, so nothing is removed there.
+        # The folder or prefix of the summary may contain those of the channels, so nothing is removed there.
         keeps_others = name == SUMMARY
         if s3.is_uri(location):
             s3.upload(staged, location, _referring_files_last)
@@ -289,10 +294,10 @@ def _replace_content(folder: Path, staged: Path, *, keeps_others: bool) -> None:
 
 
 def scan_table(path: Path, schema: Schema, channel: str) -> pl.LazyFrame:
-    """Return one Parquet file as a lazy table of exactly the schema's columns.
+    """Return a Parquet file as a lazy table with exactly the schema's columns.
 
     Raises:
-        InputError: the file is broken, or lacks a column, or has one of another type.
+        InputError: the file is broken, a column is missing, or a column has another type.
     """
     table = pl.scan_parquet(path, glob=False, hive_partitioning=False)
     try:
@@ -330,7 +335,7 @@ def read_json(path: Path, channel: str) -> Any:
 
 
 class _Digest(io.BytesIO):
-    """A file that keeps only the hash of what is written into it."""
+    """A file object that only hashes what is written to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -342,7 +347,7 @@ class _Digest(io.BytesIO):
 
 
 def content_hash(*tables: pl.DataFrame) -> str:
-    """Return a hash of tables' values, which does not depend on how their files are encoded."""
+    """Return a hash of the values of tables, which does not depend on the encoding of their files."""
     digest = _Digest()
     for table in tables:
         table.write_csv(digest)
@@ -350,7 +355,7 @@ def content_hash(*tables: pl.DataFrame) -> str:
 
 
 def _referring_files_last(name: str) -> tuple[bool, str]:
-    """Return a sort key that puts the files that refer to others after them."""
+    """Return a sort key that puts files after the ones that they refer to."""
     return name in (MANIFEST_FILE, POINTER_FILE), name
 
 

@@ -1,7 +1,7 @@
-"""Items of DynamoDB tables: read and write many, or write and delete one under a condition.
+"""Read and write many items of a DynamoDB table, or write and delete one item under a condition.
 
-An item is in DynamoDB's own notation, such as ``{"key": {"S": "a"}}``: boto3's conversion of types takes more than half
-of the time of a load. Every table has one partition key, the text ``key``.
+Items are in DynamoDB's own notation, such as ``{"key": {"S": "a"}}``, because boto3's conversion of types would take
+more than half of the time of a load. Every table has one partition key, the string ``key``.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ def is_uri(location: str) -> bool:
 
 
 def put(table: str, items: Iterable[Item]) -> int:
-    """Write items over those that exist; return how many."""
+    """Write items, replacing those with the same keys; return their number."""
     with ThreadPoolExecutor(_THREADS) as threads:
         return sum(threads.map(partial(_put, table), _batches(items, WRITE_BATCH)))
 
 
 def get(table: str, keys: Iterable[str]) -> Iterator[Item]:
-    """Yield the items of the keys that exist, in no order, as they are after all earlier writes."""
+    """Yield the existing items among the keys, in any order, with strongly consistent reads."""
     with ThreadPoolExecutor(_THREADS) as threads:
         for items in threads.map(partial(_get, table), _batches(keys, READ_BATCH)):
             yield from items
 
 
 def put_if(table: str, item: Item, condition: str, values: Item) -> bool:
-    """Write an item if a condition holds for the one under its key.
+    """Write an item if a condition holds for the existing item with its key.
 
     Args:
         table: the table's name.
@@ -54,26 +54,26 @@ def put_if(table: str, item: Item, condition: str, values: Item) -> bool:
         values: the condition's values, in DynamoDB's notation.
 
     Returns:
-        False where the condition does not hold.
+        False if the condition does not hold.
     """
     return _conditionally(_client().put_item, TableName=table, Item=item, **_condition(condition, values))
 
 
 def delete_if(table: str, key: str, condition: str, values: Item) -> bool:
-    """Delete an item if a condition holds, as ``put_if`` does; return False if it does not."""
+    """Delete an item if a condition holds, otherwise return False; see ``put_if``."""
     request = {"TableName": table, "Key": {"key": {"S": key}}}
     return _conditionally(_client().delete_item, **request, **_condition(condition, values))
 
 
 def put_if_version(table: str, item: Item, version: int) -> bool:
-    """Write an item as the next version after ``version`` (0: none); return False if another writer was first."""
+    """Write an item as the version after ``version`` (0 for a new item); return False if another writer was faster."""
     condition = "attribute_not_exists(#key) OR version = :version"
     return put_if(table, {**item, "version": {"N": str(version + 1)}}, condition, {":version": {"N": str(version)}})
 
 
 def _condition(condition: str, values: Item) -> dict[str, Any]:
     request = {"ConditionExpression": condition, "ExpressionAttributeValues": values}
-    if "#key" in condition:  # DynamoDB rejects a name that the condition does not use
+    if "#key" in condition:  # DynamoDB rejects unused names
         request["ExpressionAttributeNames"] = {"#key": "key"}
     return request
 
@@ -87,12 +87,12 @@ def _conditionally(call: Any, **request: Any) -> bool:
 
 
 def wait(attempt: int) -> None:
-    """Sleep a random time that grows with each attempt, so that concurrent writers separate."""
+    """Sleep for a random time that grows with each attempt, so that concurrent writers do not collide again."""
     time.sleep(random.random() * min(_LONGEST_WAIT, 0.02 * 2**attempt))  # noqa: S311 - no secret
 
 
 def _put(table: str, items: list[Item]) -> int:
-    # DynamoDB takes a part of a batch and returns the rest.
+    # DynamoDB may write only a part of a batch, and returns the rest.
     rest = {table: [{"PutRequest": {"Item": item}} for item in items]}
     for attempt in range(_ATTEMPTS):
         rest = _client().batch_write_item(RequestItems=rest)["UnprocessedItems"]

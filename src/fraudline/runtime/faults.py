@@ -1,4 +1,4 @@
-"""Errors that no stage handles, explained: full disks, missing permissions, wrong buckets, busy services."""
+"""Explain errors that stages do not handle: full disks, missing permissions, wrong buckets, busy services."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def explain(error: Exception, outputs: Mapping[str, str]) -> InputError | Tempor
     """Return the error to report instead, or None if the code has a defect.
 
     Args:
-        error: what a stage raised.
-        outputs: the locations that it writes, by channel.
+        error: the error that a stage raised.
+        outputs: the locations that the stage writes, by channel.
     """
     number = _number(error)
     if number not in _REMEDIES:
@@ -38,7 +38,7 @@ def explain(error: Exception, outputs: Mapping[str, str]) -> InputError | Tempor
 
 
 def _number(error: Exception) -> int | None:
-    """Return an error's errno; polars has it in its text only."""
+    """Return an error's errno; polars has it only in the message."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
     match = re.search(r"\(os error (\d+)\)", str(error))

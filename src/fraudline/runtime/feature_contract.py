@@ -1,4 +1,4 @@
-"""The file ``contract.json`` beside a feature table."""
+"""Read and write ``contract.json`` beside a feature table."""
 
 from __future__ import annotations
 

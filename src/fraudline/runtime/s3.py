@@ -1,4 +1,4 @@
-"""Objects below s3:// prefixes: list, read, copy to and from folders, and delete."""
+"""List, read, download, upload and delete objects below s3:// prefixes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def list_objects(uri: str) -> list[str]:
 
 
 def exists(uri: str) -> bool:
-    """Return True if any object lies below a prefix."""
+    """Return True if there is any object below a prefix."""
     return next(_keys(uri), None) is not None
 
 
@@ -43,7 +43,7 @@ def download(uri: str, path: Path) -> None:
 
 
 def read(uri: str, name: str) -> str | None:
-    """Return the text of one object below a prefix, or None if there is none."""
+    """Return the text of an object below a prefix, or None if it does not exist."""
     bucket, prefix = _split(uri)
     try:
         body: bytes = _client().get_object(Bucket=bucket, Key=prefix + name)["Body"].read()
@@ -53,14 +53,14 @@ def read(uri: str, name: str) -> str | None:
 
 
 def upload(folder: Path, uri: str, order: Callable[[str], Any]) -> None:
-    """Upload every file of a folder to a prefix, sorted by ``order`` of the file's name."""
+    """Upload all files of a folder to a prefix, in the order of ``order`` applied to their names."""
     bucket, _ = _split(uri)
     for key, path in sorted(_objects(folder, uri).items(), key=lambda item: order(item[1].name)):
         _client().upload_file(str(path), bucket, key)
 
 
 def prune(folder: Path, uri: str) -> None:
-    """Delete the objects below a prefix that a folder does not have."""
+    """Delete the objects below a prefix that have no file in a folder."""
     bucket, _ = _split(uri)
     for key in set(_keys(uri)) - set(_objects(folder, uri)):
         _client().delete_object(Bucket=bucket, Key=key)
@@ -73,7 +73,7 @@ def delete(uri: str, name: str) -> None:
 
 
 def _objects(folder: Path, uri: str) -> dict[str, Path]:
-    """Return a folder's files by the keys that they have below a prefix."""
+    """Return the files of a folder by the keys that they get below a prefix."""
     _, prefix = _split(uri)
     return {prefix + path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
@@ -82,12 +82,12 @@ def _keys(uri: str) -> Iterator[str]:
     bucket, prefix = _split(uri)
     for page in _client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
-            if not item["Key"].endswith("/"):  # the console creates such empty objects for folders
+            if not item["Key"].endswith("/"):  # the AWS console creates these empty objects for folders
                 yield item["Key"]
 
 
 def _split(uri: str) -> tuple[str, str]:
-    """Return a URI's bucket, and its prefix with one slash at the end, or empty for the whole bucket."""
+    """Return the bucket and the prefix of a URI; the prefix ends with one slash, or is empty for the whole bucket."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     return bucket, prefix.rstrip("/") + "/" if prefix else ""
 

@@ -1,4 +1,4 @@
-"""Read a channel's tables with Spark, and bring small results of Spark to the driver."""
+"""Read the tables of channels with Spark, and bring small results to the driver."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fraudline.catalog.stage import SUMMARY
 from fraudline.runtime import s3
 from fraudline.runtime.channels import Channels, scan_table
 
-# Spark's names of the types in our schemas.
+# Spark's names for the types in our schemas.
 TYPES = {
     pl.String(): "string",
     pl.Int64(): "bigint",
@@ -28,7 +28,7 @@ TYPES = {
 
 
 def read_table(spark: SparkSession, channels: Channels, name: str, schema: Schema) -> DataFrame:
-    """Return an input's Parquet files, in folders of any depth, as one table with the schema's columns.
+    """Read an input's Parquet files, at any depth, as one table with the schema's columns.
 
     Raises:
         InputError: a column is missing or has another type.
@@ -45,9 +45,9 @@ def read_table(spark: SparkSession, channels: Channels, name: str, schema: Schem
 
 
 def collect_table(channels: Channels, table: DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return a table that fits into the driver's memory.
+    """Collect a table that fits into the driver's memory.
 
-    It passes through Parquet files: Spark's own collect would make a Python object of every value.
+    It passes through Parquet files, because Spark's own collect would create a Python object for every value.
     """
     with shared_folder(channels, "collected") as uri:
         table.write.parquet(uri, mode="overwrite")
@@ -60,16 +60,16 @@ def collect_table(channels: Channels, table: DataFrame, schema: Schema) -> pl.Da
 
 @contextmanager
 def shared_folder(channels: Channels, name: str) -> Iterator[str]:
-    """Yield an empty folder or s3:// prefix that the driver and all executors reach, and remove it afterwards.
+    """Yield an empty folder or s3:// prefix that the driver and all executors can access, and remove it afterwards.
 
-    On S3 it lies below the prefix of the summary, where the job may write.
+    On S3 it is below the prefix of the summary, where the job has permission to write.
     """
     empty, destination = channels.scratch(name), channels.destination(SUMMARY)
     if not s3.is_uri(destination):
         yield str(empty)
         return
     uri = f"{destination.rstrip('/')}/shared/{name}"
-    s3.prune(empty, uri)  # a killed run may have left files
+    s3.prune(empty, uri)  # an interrupted run may have left files
     try:
         yield uri
     finally:

@@ -1,7 +1,7 @@
-"""The last stage of the day: monitor it, report it, and deliver it.
+"""The last stage of the day: monitor the scores, write the report, and deliver both.
 
-What may fail because of the input comes first, then what others see: the archived scores, the score
-table, alerts, cases.
+Everything that can fail because of the input comes first. Only then come the effects that others see: the
+archive, the score table, alerts, cases.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def run(
     Raises:
         InputError: a topic or a state machine is set without a table, which records what was sent; or
             the day was archived with other scores.
-        TemporaryError: another runner works on the day.
+        TemporaryError: another runner has claimed the day.
     """
     day = run.day
     receivers = deliver.Receivers(table, topic, investigation, retention_days)
@@ -59,7 +59,7 @@ def run(
     report_uri = _write_report(channels, report)
 
     outgoing = deliver.prepare(receivers, scores, alerts, high_risk, day)
-    # Fails if the day was archived with other scores before, so it comes before anything is sent.
+    # Before anything is sent, because it fails if the day was archived with other scores.
     channels.publish("archive", replace=run.replace)
     delivery = deliver.deliver(score_table, receivers, outgoing, day, run.now)
 
@@ -80,7 +80,7 @@ def run(
 
 
 def _write_report(channels: Channels, report: DailyReport) -> str:
-    """Write ``report`` and return where the PDF will be."""
+    """Write ``report``, and return the URI that the PDF will have."""
     file = f"fraud-daily-{report.day}.pdf"
     (channels.output("report") / file).write_bytes(render(report))
     return f"{channels.destination('report').rstrip('/')}/{file}"

@@ -1,7 +1,7 @@
-"""Alerts for the scores above the threshold, the messages that carry them, and cases by customer.
+"""Compose alerts for the scores above the threshold, messages with these alerts, and one case per customer.
 
-All of it depends on the day's scores alone, so a rerun repeats it exactly. Identifiers of customers
-are masked; transaction ids are not, because analysts look transactions up by them.
+Everything depends only on the day's scores, so a rerun repeats it exactly. Customer ids are masked.
+Transaction ids are not, because analysts need them to look transactions up.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ Alert = dict[str, Any]
 
 # SNS accepts 256 KiB, message attributes included.
 MAX_MESSAGE = 256 * 1024 - 4096  # bytes
-# The part of a digest's body around its alerts.
-_MAX_HEAD = 1024  # bytes
+_MAX_HEAD = 1024  # bytes of a digest's body besides its alerts
 ALERTS_PER_CASE = 50
 
 
 @dataclass(frozen=True)
 class Message:
-    """One SNS message with one alert or more. ``id`` is its idempotency key."""
+    """One SNS message with one or more alerts. ``id`` is its idempotency key."""
 
     id: str
     priority: str
@@ -39,14 +38,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Case:
-    """A customer's alerts of one day, investigated together. ``name`` names the Step Functions execution."""
+    """A customer's alerts of one day, investigated together. ``name`` is the name of its Step Functions execution."""
 
     name: str
     body: str
 
 
 def mask(identifier: str) -> str:
-    """Return the identifier with all but its last four characters hidden, and never less than half."""
+    """Return the identifier with only its last four characters shown, and at least half of it hidden."""
     shown = min(4, len(identifier) // 2)
     hidden = len(identifier) - shown
     return "•" * hidden + identifier[hidden:]
@@ -79,8 +78,8 @@ def messages_of(alerts: Sequence[Alert], day: date, max_size: int = MAX_MESSAGE)
         if alert["alert_priority"] == URGENT:
             yield message_of(alert, day)
     rest = [json.dumps(alert) for alert in alerts if alert["alert_priority"] != URGENT]
-    for number, texts in enumerate(_split(rest, max_size - _MAX_HEAD), start=1):
-        yield _digest(texts, number, day)
+    for number, part in enumerate(_split(rest, max_size - _MAX_HEAD), start=1):
+        yield _digest(part, number, day)
 
 
 def message_of(alert: Alert, day: date) -> Message:
@@ -94,7 +93,7 @@ def cases_of(high_risk: pl.DataFrame, day: date) -> Iterator[Case]:
     for (customer,), rows in high_risk.group_by("customer_id", maintain_order=True):
         alerts = list(alerts_of(rows, day))
         urgent = any(alert["alert_priority"] == URGENT for alert in alerts)
-        # A hash, since Step Functions allows 80 characters of a small alphabet, and must not see the identifier.
+        # A hash, because Step Functions limits names to 80 plain characters, and must not see the customer's id.
         name = f"{day}-{hashlib.sha256(f'{day}/{customer}'.encode()).hexdigest()[:32]}"
         content = {
             "case_id": name,
@@ -109,9 +108,9 @@ def cases_of(high_risk: pl.DataFrame, day: date) -> Iterator[Case]:
 
 
 def _digest(alerts: Sequence[str], number: int, day: date) -> Message:
-    """Join alerts, each as JSON text, into one message."""
+    """Join alerts, each a JSON string, into one message."""
     array = f"[{','.join(alerts)}]"
-    # The id depends on the content: if a rerun brings other alerts, their digest is a new message.
+    # The id depends on the content: if a rerun has other alerts, their digest is a new message.
     id_ = f"{day}/digest/{hashlib.sha256(array.encode()).hexdigest()[:16]}"
     head = {"deduplication_id": id_, "alert_priority": NORMAL, "day": str(day), "digest": number}
     body = f'{json.dumps(head)[:-1]}, "count": {len(alerts)}, "alerts": {array}}}'
@@ -120,7 +119,7 @@ def _digest(alerts: Sequence[str], number: int, day: date) -> Message:
 
 
 def _split(texts: Sequence[str], max_size: int) -> Iterator[list[str]]:
-    """Split ASCII texts into lists of at most ``max_size`` bytes each, a comma after each text included."""
+    """Split ASCII strings into lists of at most ``max_size`` bytes, each string counted with a comma."""
     part: list[str] = []
     size = 0
     for text in texts:

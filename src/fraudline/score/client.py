@@ -1,4 +1,4 @@
-"""A client of endpoints: this image's server, or any that answers like it, over HTTP or through SageMaker."""
+"""A client for endpoints that run this image's server, or a compatible one, over HTTP or through SageMaker."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from fraudline.runtime import aws, aws_errors
 SAGEMAKER = "sagemaker://"
 TRIES, LONGEST_WAIT = 6, 5.0  # seconds
 TIMEOUT = 60  # seconds; SageMaker's own limit for an answer
-SHOWN_CHARACTERS = 300  # of an answer, in errors
-# Statuses that may be due to a row; others are due to the endpoint or the caller.
+SHOWN_CHARACTERS = 300  # length of answers that errors quote
+# Statuses that a broken row may cause; the endpoint or the caller causes all others.
 _ROW_MAY_BE_BROKEN = (400, 413, 422)
 
 Body = str
@@ -32,14 +32,14 @@ Rows = list[list[float | None]]
 
 
 class Refused(NamedTuple):
-    """A row that the endpoint does not score, and its reason."""
+    """A row that the endpoint refuses to score, and the reason that it gives."""
 
     transaction_id: str
     reason: str
 
 
 class Scored(NamedTuple):
-    """Scores (schema SCORES), and the rows without one."""
+    """Scores (schema SCORES), and the rows that have none because they were refused."""
 
     scores: pl.DataFrame
     refused: list[Refused]
@@ -57,12 +57,12 @@ def score(endpoint: str, ids: pl.Series, rows: NDArray[np.float32], batch: int, 
 
     Raises:
         InputError: the endpoint refuses too many rows, or can't be reached.
-        TemporaryError: it is busy, or fails.
+        TemporaryError: the endpoint is busy, or fails.
     """
     invoke = _transport(endpoint)
     answers: list[dict[str, Any]] = []
     refused: list[Refused] = []
-    # A stack with the first batch on top, so that the scores stay in the order of the rows.
+    # A stack of batches, the first on top, so that the scores stay in the order of the rows.
     waiting = [(first, min(first + batch, len(rows))) for first in range(0, len(rows), batch)][::-1]
     while waiting:
         first, end = waiting.pop()
@@ -87,7 +87,7 @@ def score(endpoint: str, ids: pl.Series, rows: NDArray[np.float32], batch: int, 
 
 
 def _transport(endpoint: str) -> Invoke:
-    """Return the function that sends one body to an endpoint; it raises OSError where nothing answers."""
+    """Return a function that sends one body to the endpoint; it raises OSError if nothing answers."""
     if endpoint.startswith(SAGEMAKER):
         return lambda body: _invoke_endpoint(endpoint.removeprefix(SAGEMAKER), body)
     return lambda body: request(endpoint, "POST", "/invocations", body)
@@ -98,11 +98,11 @@ def _as_lists(rows: NDArray[np.float32]) -> Rows:
 
 
 def _try_repeatedly(endpoint: str, invoke: Invoke, rows: Rows) -> Answer:
-    """Return an answer with scores, or that a row may be broken, after at most TRIES requests.
+    """Send a batch until it gets an answer that is final: scores, or a status that a broken row may have caused.
 
     Raises:
         InputError: the endpoint can't be reached, or does not accept the request.
-        TemporaryError: it was busy or failed each time.
+        TemporaryError: the endpoint was busy or failed in each of TRIES attempts.
     """
     body = json.dumps({"instances": [{"features": row} for row in rows]})
     error: Exception = TemporaryError(f"--endpoint {endpoint} was not called")
@@ -137,7 +137,7 @@ def _invoke_endpoint(name: str, body: Body) -> Answer:
     except runtime.exceptions.ModelError as error:
         return error.response["OriginalStatusCode"], error.response["OriginalMessage"]
     except runtime.exceptions.ClientError as error:
-        # A 400 of SageMaker's own is due to the endpoint or the caller; only the container judges rows.
+        # Not a broken row: only the container checks rows, so an error of SageMaker itself has another cause.
         if aws_errors.is_temporary(error):
             return 503, str(error)
         raise InputError(f"--endpoint {SAGEMAKER}{name}: {error}; check its name, region and status") from error

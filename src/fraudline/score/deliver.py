@@ -1,4 +1,4 @@
-"""Deliver a day's scores to others: files, the score table, alerts on a topic, and cases."""
+"""Deliver a day's scores: write files, store scores in the table, send alerts to a topic, and open cases."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from fraudline.score.score_table import ScoreTable
 
 @dataclass(frozen=True)
 class Receivers:
-    """The receivers of a day's scores on AWS; an empty text means none.
+    """The receivers of a day's scores on AWS; each may be empty.
 
     Attributes:
-        table: dynamodb://NAME.
-        topic: ARN of an SNS topic.
-        investigation: ARN of a STANDARD state machine.
-        retention_days: how long the table keeps a day.
+        table: the score table, dynamodb://NAME.
+        topic: the ARN of an SNS topic for alerts.
+        investigation: the ARN of a STANDARD state machine for cases.
+        retention_days: the number of days for which the table keeps a day.
     """
 
     table: str
@@ -33,7 +33,7 @@ class Receivers:
     retention_days: int
 
     def score_table(self, day: date) -> ScoreTable | None:
-        """Return the table for a day, None without a table.
+        """Return the score table for a day, or None without a table.
 
         Raises:
             InputError: a topic or a state machine is set without a table.
@@ -47,13 +47,13 @@ class Receivers:
 
 @dataclass(frozen=True)
 class Delivery:
-    """How much of a day has reached each receiver, in this run or an earlier one; None without a receiver.
+    """What each receiver has got of a day, in this run or an earlier one; None for a missing receiver.
 
     Attributes:
-        alerts_sent: alerts that the topic accepted.
-        messages: the messages that carried them.
-        cases: cases that were opened.
-        records_stored: rows in the score table.
+        alerts_sent: the number of alerts that the topic accepted.
+        messages: the number of messages with these alerts.
+        cases: the number of cases that were opened.
+        records_stored: the number of scores in the table.
     """
 
     alerts_sent: int | None = None
@@ -69,10 +69,10 @@ def write_alerts(channels: Channels, alerts: Sequence[Alert]) -> None:
 
 
 def write_archive(channels: Channels, scores: pl.DataFrame, day: date, execution: str) -> int:
-    """Write ``archive``, not published yet: the day's scores and their manifest. Return the rows written."""
+    """Write ``archive``, the day's scores and their manifest, without publishing it yet; return the number of rows."""
     archived = scores.sort("transaction_id")
     channels.write("archive", archived)
-    # Without the reasons: content_hash writes CSV, which has no nested columns, and they follow from the scores.
+    # Without the reasons: content_hash writes CSV, which has no nested columns. Equal scores have equal reasons.
     content = content_hash(archived.select(pl.exclude("reasons")))
     channels.write_json("archive", MANIFEST_FILE, {"day": day.isoformat(), "execution": execution, "content": content})
     return archived.height
@@ -80,7 +80,7 @@ def write_archive(channels: Channels, scores: pl.DataFrame, day: date, execution
 
 @dataclass(frozen=True)
 class Outgoing:
-    """Everything to be delivered of a day, composed before any of it is sent."""
+    """Everything that a day delivers, composed before any of it is sent."""
 
     scores: pl.DataFrame
     messages: Sequence[Message]
@@ -90,17 +90,17 @@ class Outgoing:
 def prepare(
     receivers: Receivers, scores: pl.DataFrame, alerts: Sequence[Alert], high_risk: pl.DataFrame, day: date
 ) -> Outgoing:
-    """Compose the messages and cases of a day, those without a receiver left out."""
+    """Compose the messages and cases of a day; without a receiver there are none."""
     messages = list(messages_of(alerts, day)) if receivers.topic else []
     cases = list(cases_of(high_risk, day)) if receivers.investigation else []
     return Outgoing(scores, messages, cases)
 
 
 def deliver(table: ScoreTable | None, receivers: Receivers, outgoing: Outgoing, day: date, now: datetime) -> Delivery:
-    """Store the scores, then send what no earlier run has sent, as the only runner of the day.
+    """Claim the day, store the scores, and send the messages and cases that no earlier run has sent.
 
     Raises:
-        TemporaryError: another runner works on the day.
+        TemporaryError: another runner has claimed the day.
     """
     if table is None:
         return Delivery()

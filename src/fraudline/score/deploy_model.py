@@ -1,6 +1,6 @@
 """Smoke-test the challenger behind the real server, deploy it, and make it the champion.
 
-The smoke test runs on this computer first, and then through the SageMaker endpoint, where one is named.
+The smoke test runs on this computer first, and then through the SageMaker endpoint, if there is one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(
     security_groups: Sequence[str],
     network_isolation: bool,
 ) -> Summary:
-    """Write ``deployment``, publish ``models``, deploy to the endpoint if one is named, and point ``champion`` there.
+    """Deploy the model: publish ``models``, update the endpoint if there is one, write ``champion`` and ``deployment``.
 
     Raises:
         InputError: the gate did not recommend the model, or its smoke test failed.
@@ -89,7 +89,7 @@ def _check_verdict(channels: Channels, model: Model) -> None:
 
 
 def _check_hosting(channels: Channels, hosting: Hosting) -> None:
-    """Refuse parameters that no endpoint can be made from, before anything is published."""
+    """Raise InputError for parameters that can't make an endpoint, before anything is published."""
     for name, value in {"--serving-image": hosting.image, "--role": hosting.role}.items():
         if not value:
             raise InputError(f"{name} is missing: --endpoint {hosting.endpoint} needs it to serve the model")
@@ -100,21 +100,21 @@ def _check_hosting(channels: Channels, hosting: Hosting) -> None:
 
 
 def _smoke_test(folder: Path, endpoint: str) -> dict[str, Any]:
-    """Have a server score the probes of the artifact that it serves.
+    """Score the probes of an artifact through the server that serves it.
 
     Args:
-        folder: the artifact's.
+        folder: the folder of the artifact.
         endpoint: http://… or sagemaker://NAME.
 
     Raises:
-        InputError: a score is not the artifact's.
+        InputError: a score differs from the one in the artifact.
     """
     rows, expected = artifact.probes(folder)
     ids = pl.Series([str(number) for number in range(len(rows))])
     scores = client.score(endpoint, ids, rows, batch=25).scores
     worst = float(np.abs(scores.get_column("fraud_score").to_numpy() - expected).max())
     if not worst <= PROBE_TOLERANCE:
-        raise InputError(f"the smoke test failed: a probe's score differs by {worst:.2g} behind the server")
+        raise InputError(f"the smoke test failed: the server's score of a probe differs by {worst:.2g}")
     return {"rows": len(rows), "largest_difference": worst}
 
 
@@ -125,7 +125,7 @@ def _write_model(channels: Channels, folder: Path, model: Model, execution: str)
 
 
 def _deploy(channels: Channels, folder: Path, model: Model, hosting: Hosting, *, replace: bool) -> Deployed:
-    # SageMaker reads the archive from its published URI, so publishing does not wait for the commit.
+    # Publish before the commit, because SageMaker reads the archive from its published URI.
     channels.publish("models", replace=replace)
     archive = f"{channels.destination('models').rstrip('/')}/{artifact.ARCHIVE_FILE}"
     champion = artifact.replaced_champion(channels)

@@ -1,4 +1,4 @@
-"""A model on a SageMaker endpoint: deployed, smoke-tested, and replaced by its predecessor where it fails.
+"""Deploy a model to a SageMaker endpoint, smoke-test it, and restore its predecessor if it fails.
 
 The names of models and endpoint configurations are derived from their content, so a rerun finds what an
 earlier run created and never changes it. An endpoint is in one of three states: it does not exist, it is
@@ -21,7 +21,7 @@ from fraudline.runtime import aws, aws_errors
 _log = logging.getLogger(__name__)
 
 CHANGING = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
-POLL, POLLS = 15.0, 240  # seconds between two looks, and their number: an hour in all
+POLL, POLLS = 15.0, 240  # seconds between polls, and their number: one hour in total
 VARIANT = "model"
 
 
@@ -30,14 +30,14 @@ class Hosting:
     """How an endpoint serves a model; empty values leave the choice to SageMaker.
 
     Attributes:
-        endpoint: its name.
-        image: URI of the score image in ECR.
-        role: ARN of the role that it runs as.
-        instance: instance type.
-        instances: number of instances.
-        kms_key: ARN of the key of its volumes.
-        subnets: ids of its subnets.
-        security_groups: ids of its security groups.
+        endpoint: the name of the endpoint.
+        image: the URI of the score image in ECR.
+        role: the ARN of the role that it runs as.
+        instance: the instance type.
+        instances: the number of instances.
+        kms_key: the ARN of the key for its volumes.
+        subnets: the ids of its subnets.
+        security_groups: the ids of its security groups.
         network_isolation: whether its container has no network.
     """
 
@@ -64,18 +64,18 @@ class Deployed:
 def deploy(
     hosting: Hosting, version: str, archive: str, content: str, previous: str | None, smoke_test: Callable[[], Any]
 ) -> Deployed:
-    """Deploy a model to its endpoint and smoke-test it; a rerun continues where an earlier run was killed.
+    """Deploy a model to its endpoint and smoke-test it; a rerun continues after an interrupted run.
 
     Args:
-        hosting: how to serve it.
-        version: the model's.
-        archive: s3:// URI of its model.tar.gz.
+        hosting: how to serve the model.
+        version: the model's version.
+        archive: the s3:// URI of its model.tar.gz.
         content: a hash of the archive's content.
         previous: the configuration to return to if the endpoint already has this model from an earlier run.
-        smoke_test: calls the endpoint, and raises if an answer is wrong.
+        smoke_test: calls the endpoint, and raises InputError if an answer is wrong.
 
     Raises:
-        InputError: the model does not start, or an answer is wrong; the endpoint is as it was before.
+        InputError: the model does not start, or an answer is wrong; the previous state was restored.
         TemporaryError: there is no capacity now, or the endpoint is still changing.
     """
     configuration = _ensure_configuration(hosting, version, archive, content)
@@ -124,13 +124,13 @@ def _ensure_configuration(hosting: Hosting, version: str, archive: str, content:
 
 
 def _name(version: str, *content: Any) -> str:
-    """Return a name that is equal for equal content: at most 63 letters, digits and hyphens, as SageMaker requires."""
+    """Return a name that depends only on the content, within SageMaker's limit of 63 letters, digits and hyphens."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"fraudline-{version}-{digest[:12]}"
 
 
 def _ensure(kind: str, key: str, request: dict[str, Any]) -> None:
-    """Create a resource unless it exists; an existing one is equal, because its name hashes its content."""
+    """Create a resource unless it exists; an existing one has the same content, because its name contains the hash."""
     if _describe(kind, key, request[key]) is None:
         getattr(_client(), f"create_{kind}")(**request)
 
@@ -157,14 +157,14 @@ def _settled(name: str) -> dict[str, Any] | None:
         if endpoint is None or endpoint["EndpointStatus"] not in CHANGING:
             return endpoint
         time.sleep(POLL)
-    raise TemporaryError("it still changes after an hour; run the stage again, which continues from there")
+    raise TemporaryError("it is still changing after an hour; run the stage again, which continues from there")
 
 
 def _point(name: str, configuration: str) -> None:
-    """Start moving a settled endpoint to a configuration, unless it has it."""
+    """Start changing a settled endpoint to a configuration, unless it already has it."""
     endpoint = _describe_endpoint(name)
     if endpoint and endpoint["EndpointStatus"] != "InService":
-        # SageMaker allows no operation on a failed endpoint but its deletion.
+        # A failed endpoint can only be deleted; SageMaker allows no other operation.
         _client().delete_endpoint(EndpointName=name)
         endpoint = _settled(name)
     request = {"EndpointName": name, "EndpointConfigName": configuration}
@@ -175,15 +175,15 @@ def _point(name: str, configuration: str) -> None:
 
 
 def _in_service(name: str, configuration: str) -> Deployed:
-    """Return the settled endpoint.
+    """Wait for the endpoint, and check that it serves the configuration.
 
     Raises:
         InputError: the model did not start.
-        TemporaryError: there is no capacity now, or somebody deleted the endpoint.
+        TemporaryError: there is no capacity now, or the endpoint was deleted.
     """
     endpoint = _settled(name)
     if endpoint is None:
-        raise TemporaryError("somebody deleted it meanwhile; run the stage again")
+        raise TemporaryError("it was deleted during the deployment; run the stage again")
     if endpoint["EndpointStatus"] != "InService" or endpoint["EndpointConfigName"] != configuration:
         reason = endpoint.get("FailureReason", "SageMaker gave no reason")
         if "capacity" in reason.lower():
@@ -193,7 +193,7 @@ def _in_service(name: str, configuration: str) -> Deployed:
 
 
 def _restore(name: str, configuration: str | None) -> str:
-    """Bring back an endpoint's previous configuration, or delete an endpoint that had none; describe the outcome."""
+    """Restore an endpoint's previous configuration, or delete an endpoint that had none; return what was done."""
     endpoint = _settled(name)
     if configuration is None:
         if endpoint:

@@ -1,4 +1,4 @@
-"""Keep the scores above the threshold, ranked, with what an analyst needs beside them."""
+"""Keep the scores above the threshold, ranked, with the columns that an analyst needs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fraudline.catalog.stage import Summary
 from fraudline.runtime.channels import Channels
 from fraudline.score.risk import alert_priority
 
-SHOWN_ROWS = 20  # in the summary
+SHOWN_ROWS = 20  # number of rows in the summary
 
 
 def run(channels: Channels, run: Run, threshold: float, review_budget: int, urgent_loss: float) -> Summary:
-    """Write ``high_risk``, the highest margin first; equal margins by id."""
+    """Write ``high_risk``, sorted by margin, the highest first, and then by id."""
     scores, transactions = channels.read("scores", SCORES), channels.read("transactions", TRANSACTIONS)
     joined = scores.join(transactions, on="transaction_id", how="left", maintain_order="left")
     if joined.get_column("customer_id").null_count():
-        raise InputError("channel 'scores': has transactions that channel 'transactions' has not; score the same day")
+        raise InputError("channel 'scores': it has transactions that channel 'transactions' lacks; score the same day")
     high_risk = ranked(joined, threshold, urgent_loss)
     channels.write("high_risk", high_risk)
     first = high_risk.head(SHOWN_ROWS).select(
@@ -46,11 +46,11 @@ def ranked(joined: pl.DataFrame, threshold: float, urgent_loss: float) -> pl.Dat
 
     Args:
         joined: scored transactions, with the columns of SCORES and TRANSACTIONS.
-        threshold: probability.
-        urgent_loss: expected loss from which an alert is URGENT, in the currency of the amounts.
+        threshold: a probability; the score must be above it.
+        urgent_loss: the smallest expected loss of an URGENT alert, in the currency of the amounts.
     """
     expected_loss = pl.col("fraud_score") * (pl.col("cents") / 100)
-    # By margin, because scores near 1 round to the same number.
+    # Sorted by margin, because scores near 1 round to the same number.
     return (
         joined.filter(above(pl.col("fraud_score"), threshold))
         .sort(["margin", "transaction_id"], descending=[True, False])
@@ -61,7 +61,7 @@ def ranked(joined: pl.DataFrame, threshold: float, urgent_loss: float) -> pl.Dat
 
 
 def review_threshold(scores: pl.DataFrame, budget: int) -> float | None:
-    """Return the threshold that fills a day of review: the score of the budget's last alert, None for fewer scores."""
+    """Return the score of the last alert within the review budget, or None for fewer scores than the budget."""
     if scores.height < budget:
         return None
     return float(scores.get_column("fraud_score").top_k(budget).min())  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from fraudline.runtime.channels import Channels
 from fraudline.runtime.feature_contract import read_contract
 from fraudline.score import client, risk
 
-SHOWN_ROWS = 20  # in the summary
+SHOWN_ROWS = 20  # number of rows in the summary
 
 
 def run(channels: Channels, run: Run, endpoint: str, batch: int, max_rejected: float) -> Summary:
@@ -38,22 +38,22 @@ def run(channels: Channels, run: Run, endpoint: str, batch: int, max_rejected: f
 
 
 def _load(channels: Channels, contract: ContractFile) -> Model:
-    """Load the model.
+    """Load the model, and check that it was trained on features of this contract.
 
     Raises:
-        InputError: it expects features of another contract.
+        InputError: the model expects features of another contract.
     """
     model = load(channels)
     if model.manifest["contract"] != contract["contract"]:
         raise InputError(
-            f"channel 'features': {difference(contract, model.manifest)} as model {model.version} has it; "
+            f"channel 'features': it does not match model {model.version}: {difference(contract, model.manifest)}; "
             "run feature-extraction and training from the same version"
         )
     return model
 
 
 def summarize(scores: pl.DataFrame) -> Summary:
-    """Count the scores by risk level, and show the first rows."""
+    """Return the summary: the first scores, and the number of scores by risk level."""
     counts = dict(scores.get_column("risk_level").value_counts().iter_rows())
     first = scores.head(SHOWN_ROWS).select("transaction_id", "fraud_score", "confidence", "risk_level")
     return {

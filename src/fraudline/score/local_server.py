@@ -1,4 +1,4 @@
-"""The real server on this computer, in a process of its own, for smoke tests."""
+"""Run the real server on this computer, in its own process, for smoke tests."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def local_server(folder: Path) -> Iterator[str]:
     """Serve an artifact on a free port, and yield the server's URL.
 
     Raises:
-        InputError: the server does not become healthy.
+        InputError: the server does not become healthy in time.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "fraudline", "serve", "--input", f"model={folder}"]
-    # SAGEMAKER_BIND_TO_PORT is meant for a job's own server.
+    # Without SAGEMAKER_BIND_TO_PORT, which would override the port.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SAGEMAKER_")}
     server = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], env=environment)  # noqa: S603
     try:

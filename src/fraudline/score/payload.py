@@ -1,4 +1,4 @@
-"""Requests and answers of the server in each content type, apart from HTTP."""
+"""Parse requests and render answers of the server in each content type, without HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = Sequence[float | None]
 
 
 class RefusedError(ValueError):
-    """A request that can't be answered; the text names the row and the reason."""
+    """A request that can't be answered; the message names the row and the reason."""
 
 
 def media_type(header: str) -> str:
@@ -29,9 +29,9 @@ def parse(body: bytes, content_type: str, features: int) -> NDArray[np.float32]:
     """Parse a request into rows x features, NaN where a value is missing.
 
     Args:
-        body: of the request.
+        body: the body of the request.
         content_type: one of PARSERS.
-        features: number of values that each row must have.
+        features: the number of values that each row must have.
 
     Raises:
         RefusedError: the body or one of its rows is broken.
@@ -95,7 +95,7 @@ PARSERS: dict[str, Callable[[bytes], list[Any]]] = {JSON: _json, JSON_LINES: _js
 
 
 def render(answers: list[dict[str, Any]], accept: str) -> bytes:
-    """Render answers in a content type; a line of CSV is the score alone, with all its digits."""
+    """Render answers in a content type; a line of CSV has only the score, with all its digits."""
     if accept == CSV:
         return "".join(f"{answer['fraud_score']!r}\n" for answer in answers).encode()
     if accept == JSON_LINES:

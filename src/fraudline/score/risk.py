@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fraudline.catalog.risk import BOUNDS, HIGH, LOW, MEDIUM, NORMAL, URGENT, above
 from fraudline.catalog.schema import SCORES
 
-if TYPE_CHECKING:  # filter-high-risk ranks and filters without XGBoost
+if TYPE_CHECKING:  # filter-high-risk imports this module, and need not import XGBoost
     from fraudline.model.model import Model
 
 REASONS = 3
@@ -24,12 +24,12 @@ def score(model: Model, ids: Sequence[str] | pl.Series, rows: NDArray[np.float32
     """Score rows with a model.
 
     Args:
-        model: scores and explains.
+        model: the model that scores and explains.
         ids: transaction ids of the rows.
         rows: rows x features, NaN where a value is missing.
 
     Returns:
-        Schema SCORES, in the order of the rows; ``reasons`` is null at level LOW.
+        A table of schema SCORES, in the order of the rows; ``reasons`` is null at level LOW.
     """
     margins = model.margins(rows)
     scores = model.scores(margins)
@@ -64,18 +64,18 @@ def alert_priority(expected_loss: pl.Expr, urgent_loss: float) -> pl.Expr:
 
 
 def reason_codes(model: Model, rows: NDArray[np.float32]) -> list[list[ReasonCode]]:
-    """Return for each row the features that raise its margin most, at most three, the strongest first.
+    """Return for each row up to three features that raise its margin most, the strongest first.
 
     Args:
-        model: explains.
+        model: the model that explains.
         rows: rows x features, NaN where a value is missing.
 
     Returns:
-        Of each: ``feature``, ``value`` (None where missing) and ``contribution`` (SHAP value, log-odds).
+        For each row, a list with ``feature``, ``value`` (None if missing) and ``contribution`` (SHAP value, log-odds).
     """
     if not len(rows):
         return []
-    contributions = model.contributions(rows)[:, :-1]  # without the bias
+    contributions = model.contributions(rows)[:, :-1]  # the last column is the bias
     largest = np.argsort(-contributions, axis=1, kind="stable")[:, :REASONS]
     return [
         [

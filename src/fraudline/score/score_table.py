@@ -1,9 +1,9 @@
-"""The DynamoDB table of scores, which also records what was sent and who works on a day.
+"""The DynamoDB table of scores, which also records what was sent and which runner has claimed a day.
 
-Three kinds of items share the partition key: a transaction's score under its id; ``sent/ID``, the mark
-of a sent message or case; ``claim/DAY``, the claim of a runner that works on the day. A sparse index may
-use ``flagged_day`` and ``fraud_score``, which only scores above LOW have: an index of every score by day
-would put all of a day's writes on one partition.
+Three kinds of items share the partition key: a transaction id, for its score; ``sent/ID``, which marks a
+message or case as sent; ``claim/DAY``, the claim of the runner of a day. A sparse index may use
+``flagged_day`` and ``fraud_score``. Only scores above LOW have ``flagged_day``, because an index of all
+scores by day would put all writes of a day on one partition.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from fraudline.catalog.errors import InputError, TemporaryError
 from fraudline.catalog.risk import LOW
 from fraudline.runtime import dynamodb
 
-# The longest run of a Lambda function: a runner there can't outlive its claim.
+# The time limit of a Lambda function, so a runner there can't outlive its claim.
 CLAIM_MINUTES = 15
 
 
 class ScoreTable:
-    """The table as one day's runner uses it.
+    """The table, as used by the runner of one day.
 
     Args:
         uri: dynamodb://NAME.
         day: the scored day.
-        retention_days: how long after the day its items stay.
+        retention_days: the number of days after which its items expire.
 
     Raises:
-        InputError: the URI has another form.
+        InputError: the URI is not of this form.
     """
 
     def __init__(self, uri: str, day: date, retention_days: int) -> None:
@@ -42,7 +42,7 @@ class ScoreTable:
             raise InputError(f"--table: expected dynamodb://NAME, got '{uri}'")
         self._table = uri.removeprefix(dynamodb.SCHEME)
         self._day = day
-        # From the day, not from the clock: a later rerun must not keep its items longer.
+        # Counted from the day, not from now: a later rerun must not keep its items longer.
         self._expires = _seconds(midnight(day) + timedelta(days=retention_days))
 
     @contextmanager
@@ -64,15 +64,15 @@ class ScoreTable:
         try:
             yield
         finally:
-            # Only our own claim: it may have expired, and another runner may have claimed the day since.
+            # Delete only our own claim: if it expired, another runner may have claimed the day since.
             dynamodb.delete_if(self._table, key, "claimed_by = :owner", {":owner": owner})
 
     def put(self, scores: pl.DataFrame) -> int:
-        """Store scores (schema SCORES), each under its transaction's id, and return how many were written."""
+        """Store scores (schema SCORES) by transaction id, and return the number of scores written."""
         return dynamodb.put(self._table, map(self._item, scores.iter_rows(named=True)))
 
     def sent(self, ids: Iterable[str]) -> set[str]:
-        """Return those of the ids that are marked as sent."""
+        """Return the ids that are marked as sent."""
         items = dynamodb.get(self._table, [f"sent/{id_}" for id_ in ids])
         return {item["key"]["S"].removeprefix("sent/") for item in items}
 

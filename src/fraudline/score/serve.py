@@ -17,7 +17,7 @@ def run(channels: Channels, host: str, port: int) -> Summary:
     """Serve until SIGTERM.
 
     Raises:
-        InputError: the model does not reproduce its probes, so it must not answer.
+        InputError: the model does not reproduce its probes, so it must not serve.
     """
     application = Application(load(channels))
     bound = BIND_TO_PORT.value()

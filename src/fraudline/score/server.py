@@ -15,7 +15,7 @@ from fraudline.score import payload, risk
 
 _log = logging.getLogger(__name__)
 
-MAX_BODY = 6 * 1024 * 1024  # bytes; what an endpoint accepts
+MAX_BODY = 6 * 1024 * 1024  # bytes; SageMaker's limit for endpoints
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,13 +23,12 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Answer = tuple[int, str, bytes]  # status, content type, body
 Route = Callable[[dict[str, str], bytes], Answer]
 
-
-# The path that AWS's clients request when their endpoint URL leads here.
+# AWS's own clients request this path if their endpoint URL is set to this server.
 _ENDPOINT = re.compile(r"/endpoints/[^/]+/invocations")
 
 
 class Application:
-    """The ASGI application over one model."""
+    """The ASGI application that serves one model."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -68,7 +67,7 @@ class Application:
         return 200, payload.JSON, orjson.dumps({"status": "healthy", "model_version": self._model.version})
 
     def _execution_parameters(self, _headers: dict[str, str], _body: bytes) -> Answer:
-        """Return how Batch Transform should send its records."""
+        """Return the settings with which Batch Transform should send its records."""
         parameters = {"MaxConcurrentTransforms": os.cpu_count(), "BatchStrategy": "MULTI_RECORD", "MaxPayloadInMB": 6}
         return 200, payload.JSON, orjson.dumps(parameters)
 
@@ -94,8 +93,8 @@ def _problem(status: int, text: str) -> Answer:
 async def _body(receive: Receive) -> bytes | None:
     """Receive the whole body; None if it is too large.
 
-    A body that is too large is received to its end all the same: a client that is still sending would
-    not read the answer.
+    A body that is too large is still received to its end, because a client that is still sending would not read
+    the answer.
     """
     parts, size, more = [], 0, True
     while more:

@@ -1,4 +1,4 @@
-"""The fit of the calibration that ``model.calibration`` applies."""
+"""Fit the calibration that ``model.calibration`` applies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fraudline.catalog.errors import InputError
 
 
 def platt(margins: NDArray[np.float32], labels: NDArray[np.int8]) -> dict[str, float | str]:
-    """Fit Platt's sigmoid, without regularization.
+    """Fit Platt's sigmoid, which maps margins to probabilities, without regularization.
 
     Args:
         margins: log-odds of rows that the trees were not fitted to.
@@ -20,10 +20,10 @@ def platt(margins: NDArray[np.float32], labels: NDArray[np.int8]) -> dict[str, f
         ``method``, ``slope`` and ``intercept``.
 
     Raises:
-        InputError: the probability would not rise with the margin, so the model has learned nothing.
+        InputError: the probability would not increase with the margin, so the model has learned nothing.
     """
     fit = LogisticRegression(C=np.inf).fit(margins.astype(np.float64).reshape(-1, 1), labels)
-    # Digits beyond the solver's tolerance differ between C libraries, and scores would differ with them.
+    # Rounded, because digits beyond the solver's tolerance differ between C libraries, and so would the scores.
     slope, intercept = (float(f"{value:.9g}") for value in (fit.coef_[0, 0], fit.intercept_[0]))
     if slope <= 0:
         raise InputError(

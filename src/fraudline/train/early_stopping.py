@@ -1,4 +1,4 @@
-"""When boosting ends: once the trees stop getting better, or on SIGTERM; checkpoints let another instance continue."""
+"""Stop boosting when the trees no longer improve, or on SIGTERM; checkpoints let another instance continue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fraudline.model.feature_table import FeatureTable
 
 _log = logging.getLogger(__name__)
 
-PATIENCE = 40  # trees without a better score on the watched rows
+PATIENCE = 40  # trees without an improvement on the watched rows
 CHECKPOINT_TREES = 50
 _FILE = "checkpoint.ubj"
 
@@ -26,8 +26,8 @@ class Checkpoint:
     """The trees boosted so far, in a folder that outlives the instance (SageMaker copies it to S3 as it changes).
 
     Args:
-        folder: where the file lies; without one nothing is kept.
-        origin: what the trees are made from, as ``origin`` hashes it; trees of another origin are not continued.
+        folder: the folder of the file; None for no checkpoints.
+        origin: the hash of the rows and parameters (see ``origin``); trees of another origin are not continued.
     """
 
     def __init__(self, folder: Path | None, origin: str) -> None:
@@ -35,7 +35,7 @@ class Checkpoint:
         self._origin = origin
 
     def load(self) -> xgboost.Booster | None:
-        """Return the trees to continue from, None to begin with the first."""
+        """Return the trees to continue from, or None to start with the first tree."""
         if self._path is None or not self._path.is_file() or not self._path.stat().st_size:
             return None
         booster = xgboost.Booster(model_file=self._path)
@@ -46,7 +46,7 @@ class Checkpoint:
         return booster
 
     def save(self, booster: xgboost.Booster) -> None:
-        """Write the trees, the whole file at once."""
+        """Write the trees; the file is replaced as a whole, so it is never incomplete."""
         if self._path is not None:
             booster.set_attr(origin=self._origin)
             partial = self._path.with_suffix(".partial.ubj")
@@ -54,13 +54,13 @@ class Checkpoint:
             partial.replace(self._path)
 
     def clear(self) -> None:
-        """Empty the file, so that a later training of the same rows starts from the first tree and ends equal."""
+        """Empty the file, so that a later training on the same rows starts over and gives the same model."""
         if self._path is not None and self._path.exists():
-            self._path.write_bytes(b"")  # a file that is deleted here may stay in S3
+            self._path.write_bytes(b"")  # not deleted: SageMaker would leave the copy in S3
 
 
 def origin(rows: FeatureTable, watched: FeatureTable, parameters: Mapping[str, Any]) -> str:
-    """Return a hash of everything that decides what the trees become."""
+    """Return a hash of everything that the trees depend on: rows, watched rows and parameters."""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
     for table in (rows, watched):
         for values in (table.values, table.labels, table.weights):
@@ -69,13 +69,13 @@ def origin(rows: FeatureTable, watched: FeatureTable, parameters: Mapping[str, A
 
 
 class EarlyStopping(xgboost.callback.TrainingCallback):
-    """Ends boosting once the score on the watched rows has not risen for PATIENCE trees, or SIGTERM requests it.
+    """A callback that ends boosting after PATIENCE trees without an improvement, or on SIGTERM.
 
-    XGBoost's own callback forgets its best score when it continues from a checkpoint; this one stores
+    XGBoost's own callback loses its best score when training continues from a checkpoint; this one stores
     the score, and the number of trees that reached it, in the checkpoint.
 
     Attributes:
-        stop_requested: whether SIGTERM came.
+        stop_requested: whether SIGTERM was received.
         best_score: the highest score on the watched rows.
         best_trees: the number of trees that reached it.
     """
@@ -89,7 +89,7 @@ class EarlyStopping(xgboost.callback.TrainingCallback):
             self.best_trees = int(previous.attr("best_trees") or 0)
 
     def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Return True to stop; XGBoost asks after each tree."""
+        """Return True to stop boosting; XGBoost calls this after each tree."""
         trees = model.num_boosted_rounds()
         score = evals_log["watched"]["aucpr"][-1]
         if score > self.best_score:
@@ -101,7 +101,7 @@ class EarlyStopping(xgboost.callback.TrainingCallback):
 
     @contextmanager
     def on_sigterm(self) -> Iterator[None]:
-        """Stop boosting after the current tree if SIGTERM comes; SageMaker Training kills 120 s after it."""
+        """Stop boosting after the current tree on SIGTERM; SageMaker Training sends SIGKILL 120 s later."""
 
         def request_stop(*_: object) -> None:
             self.stop_requested = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,15 +34,17 @@ def run(
     samples: int,
     seed: int,
 ) -> Summary:
-    """Write ``evaluation``: the test window's scores and verdict.json; the metrics are in the summary."""
+    """Write ``evaluation`` (the scores of the test window, and verdict.json); the summary has the metrics."""
     test, model = read_labeled_features(channels, "test"), load(channels)
     if model.manifest["contract"] != test.contract["contract"]:
         raise InputError(
-            f"channel 'model': {difference(model.manifest, test.contract)}, as the test window has it; "
+            f"channel 'model': it does not match channel 'test': {difference(model.manifest, test.contract)}; "
             "train on features of the same contract"
         )
     if not 0 < test.labels.sum() < len(test.labels):
-        raise InputError("channel 'test': needs known frauds and others to judge by; deliver more labels, or more days")
+        raise InputError(
+            "channel 'test': expected frauds and genuine rows, got only one kind; deliver more labels, or more days"
+        )
     margins = model.margins(test.values)
     scores = model.scores(margins)
     flagged = above(scores, threshold)
@@ -49,7 +52,8 @@ def run(
     comparison = _comparison(channels, test, model, margins, samples, seed)
     floors = {gate.AVERAGE_PRECISION: min_average_precision, gate.CARD_PRECISION: min_card_precision}
     verdict = gate.judge(metrics, floors, comparison)
-    channels.write("evaluation", test.keys.with_columns(_columns(test, margins, scores)))
+    columns = [pl.Series("margin", margins), pl.Series("fraud_score", scores), pl.Series("is_fraud", test.labels)]
+    channels.write("evaluation", test.keys.with_columns(columns))
     decision = {"model_version": model.version, "deploy_recommended": verdict.deploy, "reasons": list(verdict.reasons)}
     channels.write_json("evaluation", "verdict.json", decision)
     return {
@@ -60,9 +64,7 @@ def run(
         "test_period": {key: test.contract[key] for key in ("first", "end")},
         "true_positives": int(np.sum(flagged & (test.labels == 1))),
         "false_positives": int(np.sum(flagged & (test.labels == 0))),
-        "comparison": (
-            {name: asdict(value) for name, value in comparison.items()} if isinstance(comparison, dict) else comparison
-        ),
+        "comparison": _comparison_summary(comparison),
         "record_count": len(test.labels),
         WATCHED: {name: metrics[name] for name in WATCHED_METRICS},
         "exit_message": f"deploy_recommended={str(verdict.deploy).lower()}: {'; '.join(verdict.reasons)}",
@@ -88,14 +90,18 @@ def _metrics(test: FeatureTable, margins: Floats32, scores: Floats, flagged: NDA
 def _comparison(
     channels: Channels, test: FeatureTable, challenger: Model, margins: Floats32, samples: int, seed: int
 ) -> gate.Comparisons | str | None:
-    """Compare with the champion; None if there is none yet, or the reason why it can't be compared."""
+    """Compare challenger and champion.
+
+    Returns:
+        The comparison, or the reason why the models can't be compared, or None if there is no champion yet.
+    """
     if champion_of(channels) is None:
         return None
     champion = load(channels, "champion")
     if champion.manifest["contract"] != test.contract["contract"]:
         return f"champion {champion.version}: {difference(champion.manifest, test.contract)}"
-    # Validation chose its trees and its calibration: those days are no test either. But a rerun after a deployment
-    # finds the challenger itself as champion, and a model is as good as itself on any day.
+    # A champion that was trained or validated on days of the test window would have an unfair advantage. A rerun after
+    # the deployment finds the challenger itself as the champion, and comparing a model with itself is always fair.
     if champion.manifest != challenger.manifest and champion.manifest["validation"]["end"] > test.contract["first"]:
         return (
             f"champion {champion.version} was trained on days up to {champion.manifest['validation']['end']}, "
@@ -104,5 +110,7 @@ def _comparison(
     return gate.compare(test.keys, test.labels, margins, champion.margins(test.values), samples=samples, seed=seed)
 
 
-def _columns(test: FeatureTable, margins: Floats32, scores: Floats) -> list[pl.Series]:
-    return [pl.Series("margin", margins), pl.Series("fraud_score", scores), pl.Series("is_fraud", test.labels)]
+def _comparison_summary(comparison: gate.Comparisons | str | None) -> dict[str, Any] | str | None:
+    if isinstance(comparison, dict):
+        return {name: asdict(compared) for name, compared in comparison.items()}
+    return comparison

@@ -1,7 +1,7 @@
-"""The gate: whether a challenger may replace the champion, by floors and a paired bootstrap by card.
+"""The gate: decide whether a challenger may replace the champion, by floors and a paired bootstrap by card.
 
-Both models score the same test window. Cards are drawn with replacement, because the transactions of
-one card are not independent; each draw weights both models, so their difference is paired.
+Both models score the same test window. The bootstrap draws whole cards with replacement, because the
+transactions of one card are not independent. Each draw weights both models alike, so the comparison is paired.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 
 from fraudline.model.metrics import CardRanking, Floats, Labels, Ranking
 
-CARDS = 100  # that analysts review a day
+CARDS = 100  # cards that analysts review per day
 # The gate's metrics, as evaluate-model's summary names them.
 AVERAGE_PRECISION = "average_precision"
 CARD_PRECISION = f"card_precision_at_{CARDS}"
-# How much worse a challenger may be, to allow for chance.
+# How much worse a challenger may be than the champion, to allow for chance.
 MARGINS = {AVERAGE_PRECISION: 0.01, CARD_PRECISION: 0.02}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Challenger less champion, with the bounds that hold 95 % of the bootstrap's differences."""
+    """Challenger minus champion in one metric, with the interval of 95 % of the bootstrap's differences."""
 
     difference: float
     low: float
@@ -37,7 +37,7 @@ Comparisons = dict[str, Comparison]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision whether to deploy, and its reasons, for people."""
+    """The decision whether to deploy, and its reasons in words."""
 
     deploy: bool
     reasons: tuple[str, ...]
@@ -57,16 +57,20 @@ def compare(
     Args:
         keys: customer_id and timestamp of the rows.
         labels: 1 for fraud, else 0.
-        challenger: its margin of each row.
-        champion: its margin of each row.
-        samples: bootstrap samples.
-        seed: of the draws.
+        challenger: the challenger's margin of each row.
+        champion: the champion's margin of each row.
+        samples: the number of bootstrap samples.
+        seed: the seed of the draws.
+
+    Returns:
+        The comparison in each metric, by name.
     """
     cards = keys.get_column("customer_id").unique().sort()
-    challenged, defended = _Judged(keys, labels, challenger, cards), _Judged(keys, labels, champion, cards)
+    challenger_ranking = _WeightedRanking(keys, labels, challenger, cards)
+    champion_ranking = _WeightedRanking(keys, labels, champion, cards)
 
     def measure(card_weights: Floats) -> NDArray[np.float64]:
-        return challenged.metrics(card_weights) - defended.metrics(card_weights)
+        return challenger_ranking.metrics(card_weights) - champion_ranking.metrics(card_weights)
 
     random = np.random.default_rng(seed)
     draws = (random.multinomial(len(cards), np.full(len(cards), 1 / len(cards))) for _ in range(samples))
@@ -79,8 +83,8 @@ def compare(
     }
 
 
-class _Judged:
-    """One model's rankings, to be measured under weights of cards."""
+class _WeightedRanking:
+    """The ranking of one model, measured with weights by card."""
 
     def __init__(self, keys: pl.DataFrame, labels: Labels, margins: NDArray[np.float32], cards: pl.Series) -> None:
         row_cards = keys.get_column("customer_id")
@@ -108,9 +112,10 @@ def judge(metrics: dict[str, float], floors: dict[str, float], comparison: Compa
     """Return the verdict on a challenger.
 
     Args:
-        metrics: the challenger's.
-        floors: the lowest value of each metric that may be deployed.
-        comparison: with the champion; None if there is no champion yet, or the reason why it can't be compared.
+        metrics: the metrics of the challenger.
+        floors: the lowest value of each metric with which a challenger may be deployed.
+        comparison: the comparison with the champion, or the reason why the models can't be compared, or None if there
+            is no champion yet.
     """
     reasons = [
         f"{name} {metrics[name]:.3f} is below the floor of {floor:.3f}"
@@ -128,7 +133,7 @@ def judge(metrics: dict[str, float], floors: dict[str, float], comparison: Compa
 
 
 def _worse(comparisons: Comparisons) -> list[str]:
-    """Return why the challenger may be worse than the champion by more than a margin, or empty if it is not."""
+    """Return a reason for each metric in which the challenger may be worse by more than its margin."""
     return [
         f"{name}: challenger less champion is {comparisons[name].difference:+.3f}, and may be as low as "
         f"{comparisons[name].low:+.3f}, below {-margin}"

@@ -1,4 +1,4 @@
-"""Fit the trees, calibrate them, and write an artifact that checks itself."""
+"""Fit the trees, calibrate their margins, and write an artifact that checks itself when loaded."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(
     train, validation = read_labeled_features(channels, "train"), read_labeled_features(channels, "validation")
     if train.contract["contract"] != validation.contract["contract"]:
         reason = difference(validation.contract, train.contract)
-        raise InputError(f"channel 'validation': {reason}, as 'train' has it; engineer both again")
+        raise InputError(f"channel 'validation': it does not match channel 'train': {reason}; engineer both again")
     stopping, calibrating = _halves(validation)
     _log.info("fitting %d rows, %d of them fraud", len(train.labels), train.labels.sum())
     parameters = {"rounds": rounds, "max_depth": max_depth, "learning_rate": learning_rate, "seed": seed}
@@ -48,7 +48,7 @@ def run(
     folder = channels.output("model")
     save(folder, model, _probe_rows(validation, seed))
     summary = _summary(run, model.manifest, stopped=stopped)
-    # SageMaker Training uploads the model folder and nothing else.
+    # SageMaker Training uploads only the model folder, so the summary goes inside.
     (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 
@@ -62,7 +62,7 @@ def _manifest(
     booster: xgboost.Booster,
     calibration: dict[str, float | str],
 ) -> dict[str, Any]:
-    """Return what a model knows about itself; nothing in it differs between two runs over equal input."""
+    """Return the manifest of a model. It has no job name and no time, so the same input gives the same manifest."""
     margins = booster.inplace_predict(validation.values, predict_type="margin")
     return {
         "model_version": f"v{run.as_of}",
@@ -73,8 +73,8 @@ def _manifest(
         "calibration": calibration,
         "trees": booster.num_boosted_rounds(),
         "parameters": parameters,
-        "train": _described(train),
-        "validation": {**_described(validation), "average_precision": average_precision(validation.labels, margins)},
+        "train": _period(train),
+        "validation": {**_period(validation), "average_precision": average_precision(validation.labels, margins)},
         "histograms": _histograms(train),
         "versions": {"fraudline": __version__, "xgboost": xgboost.__version__, "python": platform.python_version()},
     }
@@ -98,14 +98,14 @@ def _fit(
 
     Args:
         train: rows to fit.
-        stopping: rows whose score decides the number of boosted trees.
+        stopping: rows on which the average precision decides the number of boosted trees.
         algorithm: xgboost or random-forest.
         parameters: rounds, max_depth, learning_rate and seed.
         checkpoints: a folder that outlives the instance, or None if there is none.
     """
     settings: dict[str, Any] = {"objective": "binary:logistic", "eval_metric": "aucpr", "tree_method": "hist"}
     settings |= {"max_depth": parameters["max_depth"], "seed": parameters["seed"]}
-    # With weights the margins are those of all rows, sampled or not.
+    # Weights make the margins those of all rows, although genuine rows were sampled.
     rows = xgboost.QuantileDMatrix(train.values, train.labels, weight=_weights(train))
     if algorithm == "xgboost":
         settings |= {"subsample": 0.8, "colsample_bytree": 0.8, "min_child_weight": 5}
@@ -131,7 +131,7 @@ def _boost(
     previous = checkpoint.load()
     previous_trees = previous.num_boosted_rounds() if previous else 0
     stopping = EarlyStopping(checkpoint, previous)
-    # XGBoost counts its rounds from 0 again, and would draw the rows of the first trees once more.
+    # After a checkpoint, XGBoost counts rounds from 0 again and would repeat the subsamples of the first trees.
     settings = settings | {"seed": settings["seed"] + previous_trees}
     with stopping.on_sigterm():
         booster = xgboost.train(
@@ -147,20 +147,20 @@ def _boost(
         checkpoint.clear()
     _log.info("watched aucpr=%.6f after %d trees", stopping.best_score, stopping.best_trees)
     booster = booster[: stopping.best_trees]
-    # Attributes of checkpoints would differ between a training that was interrupted and one that was not.
+    # Without the attributes of checkpoints, an interrupted training ends with the same bytes as one without a break.
     booster.set_attr(best_score=None, best_trees=None, origin=None)
     return booster, stopping.stop_requested
 
 
 def _weights(table: FeatureTable) -> NDArray[np.float32] | None:
-    """Return the weights, None where each is 1: unweighted rows take less memory."""
+    """Return the weights, or None if all are 1, because unweighted rows take less memory."""
     return None if np.all(table.weights == 1) else table.weights
 
 
 def _halves(validation: FeatureTable) -> tuple[FeatureTable, FeatureTable]:
-    """Split by time: stop on the earlier half and calibrate on the later.
+    """Split by time: the earlier half is for early stopping, the later one for calibration.
 
-    Rows that chose the number of trees would make the probabilities too confident.
+    Calibration on the rows that chose the number of trees would make the probabilities too confident.
     """
     seconds = validation.keys.get_column("timestamp").dt.epoch("s").to_numpy()
     later = seconds >= np.median(seconds)
@@ -170,14 +170,16 @@ def _halves(validation: FeatureTable) -> tuple[FeatureTable, FeatureTable]:
 def _subset(validation: FeatureTable, rows: NDArray[np.bool_]) -> FeatureTable:
     labels = validation.labels[rows]
     if not labels.any():
-        raise InputError("channel 'validation': a half of it has no known fraud; deliver more days or more labels")
+        raise InputError(
+            "channel 'validation': its earlier or later half has no known fraud; deliver more days or more labels"
+        )
     return FeatureTable(
         validation.values[rows], labels, validation.weights[rows], validation.keys.filter(rows), validation.contract
     )
 
 
-def _described(table: FeatureTable) -> dict[str, Any]:
-    """Return a table's period (``end`` is excluded) and its counts, for the manifest."""
+def _period(table: FeatureTable) -> dict[str, Any]:
+    """Return the period of a table (``end`` is excluded) and its counts, for the manifest."""
     return {
         "first": table.contract["first"],
         "end": table.contract["end"],

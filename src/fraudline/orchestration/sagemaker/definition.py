@@ -1,4 +1,4 @@
-"""A workflow as a SageMaker pipeline, rendered from its plan."""
+"""Render a workflow's plan as a SageMaker pipeline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fraudline.orchestration.sagemaker.retries import BUSY, NO_CAPACITY
 from fraudline.orchestration.sagemaker.site import Site
 
 APPROVED, PENDING = "Approved", "PendingManualApproval"
-# Addresses whose content later executions replace, so that the address does not identify the content.
+# Addresses whose content later executions replace, so the address does not identify the content.
 REPLACED = {
     step.writes[channel.name]
     for workflow in WORKFLOWS.values()
@@ -34,20 +34,20 @@ def build(
     """Return a workflow's pipeline.
 
     Args:
-        workflow: its name.
-        images: URIs by the image's name.
-        site: where the jobs run.
-        settings: parameters of the pipeline that get another default, by their names there.
+        workflow: the name of the workflow.
+        images: the URIs of the images, by name.
+        site: the site that runs the jobs.
+        settings: other defaults for parameters of the pipeline, by parameter name.
 
     Raises:
-        InputError: a setting that the pipeline does not have.
+        InputError: the pipeline does not have a parameter of this name.
     """
     with offline():
         return _Builder(workflow, images, site, settings).pipeline()
 
 
 def as_json(pipeline: sdk.Pipeline) -> str:
-    """Return a pipeline's definition as JSON, the same text for the same definition."""
+    """Return a pipeline's definition as JSON; equal definitions give equal text."""
     with offline():
         return json.dumps(json.loads(pipeline.definition()), indent=2, sort_keys=True)
 
@@ -66,7 +66,7 @@ class _Builder:
         self._skippable: set[str] = set()
 
     def pipeline(self) -> sdk.Pipeline:
-        """Return the pipeline; a step that changes the champion waits for the verdict of the one that judged it."""
+        """Return the pipeline; a step that changes the champion runs only if the judging step recommends the model."""
         planned = plan(self._workflow.name)
         reads_data = any(location.base == "data" for job in planned for location in job.inputs.values())
         for name in ("Root", "Data", "AsOf", "DataVersion") if reads_data else ("Root", "AsOf"):
@@ -93,7 +93,7 @@ class _Builder:
             environment=self._environment(job, values),
             values=values,
             inputs={name: self._input(job, name) for name in job.mounted_inputs},
-            outputs={name: self._parameters.mounted_uri(it) for name, it in job.mounted_outputs.items()},
+            outputs={name: self._parameters.mounted_uri(location) for name, location in job.mounted_outputs.items()},
             explicit=self._explicit(job),
             checkpoints=self._parameters.mounted_uri(job.outputs[SUMMARY], "checkpoints/"),
         )
@@ -106,10 +106,10 @@ class _Builder:
         return sdk.ProcessingStep(job.stage.step, jobs.processing(request, self._site, self._session), **options)
 
     def _input(self, job: JobPlan, channel: str) -> Any:
-        """Return where an earlier step's job says that it wrote, which also makes SageMaker wait for it."""
+        """Return the URI of an earlier step's output, as a property of its job, so that SageMaker waits for the job."""
         source = job.step.reads[channel]
         if not isinstance(source, Output):
-            return self._parameters.use("Model")  # below its address a Training job made a folder of its own name
+            return self._parameters.use("Model")  # only the Training job knows the folder that it created
         properties = self._steps[source.stage].properties
         if isinstance(self._steps[source.stage], sdk.TrainingStep):
             return properties.ModelArtifacts.S3ModelArtifacts
@@ -119,26 +119,25 @@ class _Builder:
         """Return the arguments of the channels that the stage reads and writes in place."""
         inputs = [(f"--input={name}=", self._explicit_uri(job, name)) for name in job.explicit_inputs]
         outputs = [
-            (f"--output={name}=", self._parameters.explicit_uri(it)) for name, it in job.explicit_outputs.items()
+            (f"--output={name}=", self._parameters.explicit_uri(location))
+            for name, location in job.explicit_outputs.items()
         ]
         return [joined(option, *parts) for option, parts in [*inputs, *outputs]]
 
     def _explicit_uri(self, job: JobPlan, channel: str) -> list[Any]:
         source = job.step.reads[channel]
-        return (
-            [self._input(job, channel)]
-            if isinstance(source, Output)
-            else self._parameters.explicit_uri(job.inputs[channel])
-        )
+        if isinstance(source, Output):
+            return [self._input(job, channel)]
+        return self._parameters.explicit_uri(job.inputs[channel])
 
     def _environment(self, job: JobPlan, values: Mapping[Parameter, Any]) -> dict[str, Any]:
-        """Return what a step's inputs were made from, so that an equal step of the last week may be reused.
+        """Return environment variables that identify the content of a step's inputs, for SageMaker's step cache.
 
-        SageMaker compares image, arguments, environment and input addresses, not what lies at the addresses.
-        DataVersion identifies the data, and the parameters of earlier steps identify what they wrote. Nothing
-        identifies what is replaced in place, so a step that reads or writes that always runs (deploying an earlier
-        model again must deploy it), and so do the steps after it. What is published is written once: a step that did so
-        need not run again.
+        SageMaker reuses a step of the last week if image, arguments, environment and input addresses are equal; it does
+        not compare the content at the addresses. DataVersion identifies the data, and the parameters of earlier steps
+        identify their outputs. Nothing identifies content that is replaced in place, so a step that reads or writes
+        such content always runs (deploying an earlier model again must deploy it), and so do the steps after it.
+        Published content is written once, so a step that wrote it need not run again.
         """
         earlier = {source.stage for source in job.step.reads.values() if isinstance(source, Output)}
         names = {"ROOT": "Root", "DATA": "Data", "DATA_VERSION": "DataVersion"}
@@ -147,7 +146,7 @@ class _Builder:
         }
         for stage in sorted(earlier):
             environment |= self._provenance[stage]
-        own = {it.name: value for it, value in values.items() if isinstance(value, sdk.ParameterString)}
+        own = {parameter.name: value for parameter, value in values.items() if isinstance(value, sdk.ParameterString)}
         own[f"image_{job.stage.image}"] = self._images[job.stage.image]
         self._provenance[job.stage.name] = environment | {f"BEFORE_{name.upper()}": own[name] for name in own}
         replaced = REPLACED & {*job.step.reads.values(), *job.step.writes.values()}
@@ -156,10 +155,10 @@ class _Builder:
         return environment
 
     def _gate(self, judge: str, job: JobPlan, gated: Any) -> list[Any]:
-        """Return the conditions around a step: register the model if the judge recommends it, else fail in its words.
+        """Return the conditions for a step: register a recommended model, or fail with the reasons of the judge.
 
-        Where a person has to approve the model first, the gated step is left to a pipeline of its own. The two
-        conditions stand side by side because SageMaker accepts none within another.
+        If a person has to approve the model first, the gated step is left to another pipeline. The two conditions are
+        separate, because SageMaker does not accept nested ones.
         """
         summary = sdk.PropertyFile(name=SUMMARY, output_name=SUMMARY, path=SUMMARY_FILE)
         self._steps[judge].property_files = [summary]

@@ -1,4 +1,4 @@
-"""One job of a plan as a SageMaker request: a Processing or a Training job."""
+"""Render a job of a plan as a SageMaker request for a Processing or a Training job."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class Request:
     """A job with all its expressions.
 
     Attributes:
-        job: the plan that it renders.
-        image: URI of the image.
-        instance: instance type.
-        environment: variables of the container.
-        values: the parameters.
-        inputs: URIs of the mounted inputs.
-        outputs: URIs of the mounted outputs.
-        explicit: command line arguments of the explicit channels.
-        checkpoints: where a Training job keeps checkpoints.
+        job: the plan to render.
+        image: the URI of the image.
+        instance: the instance type.
+        environment: the environment variables of the container.
+        values: the values of the stage's parameters.
+        inputs: the URIs of the mounted inputs.
+        outputs: the URIs of the mounted outputs.
+        explicit: the command line arguments for the explicit channels.
+        checkpoints: the URI at which a Training job keeps checkpoints.
     """
 
     job: JobPlan
@@ -65,7 +65,7 @@ def processing(request: Request, site: Site, session: Any) -> Any:
     network = site.network(needs_s3=bool(request.explicit))
     processor = Processor(
         image_uri=request.image,
-        # Both: an entrypoint alone drops what the image would run, arguments alone fail in the SDK's local mode.
+        # Entrypoint and arguments, because the SDK's local mode fails without an entrypoint.
         entrypoint=request.job.command,
         instance_count=1,
         instance_type=request.instance,
@@ -78,7 +78,7 @@ def processing(request: Request, site: Site, session: Any) -> Any:
         role=site.role,
         sagemaker_session=session,
     )
-    # With its option in front no argument is empty, which SageMaker would refuse.
+    # OPTION=VALUE in one argument, because SageMaker rejects empty arguments.
     options = [joined(f"{parameter.option}=", value) for parameter, value in request.values.items()]
     return processor.run(
         inputs=[_input(name, uri, mounted[name]) for name, uri in request.inputs.items()],
@@ -88,7 +88,7 @@ def processing(request: Request, site: Site, session: Any) -> Any:
 
 
 def training(request: Request, site: Site, session: Any) -> Any:
-    """Return the request for a Training job; its one output is the artifact, with the summary inside."""
+    """Return the request for a Training job; its only output is the artifact, with the summary inside."""
     network = site.network(needs_s3=bool(request.explicit))
     (output,) = request.job.stage.writes
     trainer = ModelTrainer(

@@ -1,4 +1,4 @@
-"""An environment in which the SageMaker SDK asks nobody, though it creates clients as soon as it is imported."""
+"""An environment in which the SageMaker SDK needs no network, although its import already creates clients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def offline() -> Iterator[None]:
     _set_environment(neutral | _ENVIRONMENT)
     logging.disable(logging.WARNING)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the SDK warns that it starts no job here
+        warnings.simplefilter("ignore")  # the SDK would warn that it starts no job
         try:
             yield
         finally:

@@ -16,10 +16,10 @@ _FIELDS = {"as_of": "AsOf"}
 
 
 class Parameters:
-    """The parameters of one pipeline, defined when they are first used; each is text, as arguments are.
+    """The parameters of one pipeline, each defined when it is first used. All are strings, like arguments.
 
     Args:
-        defaults: defaults of a site by the name of the pipeline's parameter; others have the catalog's.
+        defaults: the site's defaults, by the name of the pipeline's parameter; others have the catalog's default.
     """
 
     def __init__(self, defaults: Mapping[str, str]) -> None:
@@ -49,9 +49,11 @@ class Parameters:
             )
 
     def values(self, job: JobPlan) -> dict[Parameter, Any]:
-        """Return the expression of each of a job's parameters."""
+        """Return an expression for each parameter of a job."""
         decided = {parameter: self.filled(template) for parameter, template in job.values.items()}
-        settings = {it: self.use(title(name), it.default_text) for name, it in job.settings.items()}
+        settings = {
+            parameter: self.use(title(name), parameter.default_text) for name, parameter in job.settings.items()
+        }
         return decided | settings
 
     def filled(self, template: str) -> Any:
@@ -71,6 +73,6 @@ class Parameters:
 
 
 def joined(*parts: Any) -> Any:
-    """Return an expression that joins texts and expressions; inner joins become part of it."""
+    """Return an expression that joins strings and expressions, with inner joins flattened."""
     flat = [inner for part in parts for inner in (part.values if isinstance(part, Join) else [part])]
     return flat[0] if len(flat) == 1 else Join(on="", values=flat)

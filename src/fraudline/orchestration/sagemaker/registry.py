@@ -9,12 +9,12 @@ from fraudline.orchestration.sagemaker.parameters import Parameters, joined
 from fraudline.orchestration.sagemaker.retries import BUSY
 from fraudline.orchestration.sagemaker.sdk import ConfigurableRetryStep, ExecutionVariables, Properties, StepTypeEnum
 
-# What the score image accepts and answers.
+# The content types that the score image accepts and answers.
 CONTENT_TYPES = ["application/json", "application/jsonlines", "text/csv"]
 
 
 class RegisterStep(ConfigurableRetryStep):  # type: ignore[misc]
-    """Registers a model. (Only the SDK's model builder creates the SDK's own step, and it repacks models.)"""
+    """A step that registers a model, because the SDK's own step comes only with a builder that repacks the model."""
 
     def __init__(self, name: str, request: dict[str, Any]) -> None:
         super().__init__(name, StepTypeEnum.REGISTER_MODEL, retry_policies=[BUSY])
@@ -27,7 +27,7 @@ class RegisterStep(ConfigurableRetryStep):  # type: ignore[misc]
 
     @property
     def properties(self) -> Properties:
-        """Return what later steps may read of it."""
+        """Return the properties that later steps may read."""
         return Properties(step_name=self.name, step=self, shape_name="DescribeModelPackageOutput")
 
 

@@ -1,4 +1,4 @@
-"""What these pipelines use of the SageMaker SDK, imported offline."""
+"""The parts of the SageMaker SDK that the pipelines use, imported offline."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ __all__ = [
     "session",
 ]
 
-# Telemetry would go over the network.
+# Without telemetry, which would use the network.
 _DEFAULTS = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-# The session validates that constant once; the SDK would at each of some seventy uses, for longer than everything else.
+# The SDK would validate this constant at each of about 70 uses, which takes longer than everything else.
 SageMakerConfig.validate_sagemaker_config = staticmethod(lambda *_: None)
 
 

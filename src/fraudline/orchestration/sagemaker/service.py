@@ -25,7 +25,7 @@ def client() -> Any:
 
 
 def upsert(name: str, definition: str, role: str, tags: Mapping[str, str], *, dry_run: bool) -> str:
-    """Create a pipeline, or update it where its definition or its role differ.
+    """Create a pipeline, or update it if its definition or its role differ.
 
     Args:
         name: the pipeline's name.
@@ -35,7 +35,7 @@ def upsert(name: str, definition: str, role: str, tags: Mapping[str, str], *, dr
         dry_run: change nothing.
 
     Returns:
-        What was done or would be done, and the difference as lines of a diff.
+        A text that says what was done, or would be done, with the difference as lines of a diff.
     """
     sagemaker = client()
     with explained(f"upsert {name}"):
@@ -57,7 +57,7 @@ def upsert(name: str, definition: str, role: str, tags: Mapping[str, str], *, dr
 
 
 def _describe(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    """Return a deployed pipeline, or None if there is none."""
+    """Return the description of a deployed pipeline, or None if it does not exist."""
     pages = sagemaker.get_paginator("list_pipelines").paginate(PipelineNamePrefix=name)
     names = {pipeline["PipelineName"] for page in pages for pipeline in page["PipelineSummaries"]}
     if name not in names:
@@ -67,7 +67,7 @@ def _describe(sagemaker: Any, name: str) -> dict[str, Any] | None:
 
 
 def _difference(deployed: Mapping[str, Any] | None, definition: str, role: str) -> list[str]:
-    """Return the difference of a deployed pipeline to another definition and role, as lines of a diff."""
+    """Return the difference between a deployed pipeline and a new definition and role, as lines of a diff."""
     roles = []
     if deployed and deployed["RoleArn"] != role:
         roles = [f"-role {deployed['RoleArn']}", f"+role {role}"]
@@ -84,7 +84,7 @@ def start(name: str, display_name: str, values: Mapping[str, str]) -> str:
 
     Args:
         name: the pipeline's name.
-        display_name: the execution's name; another execution may have the same.
+        display_name: the name of the execution; it need not be unique.
         values: the pipeline's parameters by name.
 
     Raises:
@@ -95,7 +95,7 @@ def start(name: str, display_name: str, values: Mapping[str, str]) -> str:
         deployed = _describe(sagemaker, name)
     if deployed is None:
         raise InputError(f"start {name}: there is no such pipeline; create it with: python pipeline.py upsert")
-    # SageMaker would report the first wrong parameter only.
+    # SageMaker would report only the first wrong parameter.
     check_values(name, json.loads(deployed["PipelineDefinition"]), values)
     with explained(f"start {name}"):
         execution = sagemaker.start_pipeline_execution(
@@ -108,7 +108,7 @@ def start(name: str, display_name: str, values: Mapping[str, str]) -> str:
 
 
 def check_values(name: str, definition: Mapping[str, Any], values: Mapping[str, str]) -> None:
-    """Raise InputError where a value's parameter is unknown, or a parameter without a default has no value."""
+    """Raise InputError if a value's parameter is unknown, or if a parameter without a default has no value."""
     defined = {parameter["Name"]: parameter for parameter in definition["Parameters"]}
     if unknown := sorted(set(values) - set(defined)):
         raise InputError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(defined)}")
@@ -118,7 +118,7 @@ def check_values(name: str, definition: Mapping[str, Any], values: Mapping[str, 
 
 
 def execution(arn: str) -> dict[str, Any]:
-    """Return an execution's description, with its status and why it failed."""
+    """Return the description of an execution, with its status and the reason of a failure."""
     return _execution(client(), arn)
 
 
@@ -129,7 +129,7 @@ def _execution(sagemaker: Any, arn: str) -> dict[str, Any]:
 
 
 def executions(name: str, limit: int = 10) -> list[dict[str, Any]]:
-    """Return summaries of a pipeline's executions, the latest first."""
+    """Return summaries of a pipeline's executions, latest first."""
     with explained(f"list executions of {name}"):
         answer = client().list_pipeline_executions(
             PipelineName=name, SortBy="CreationTime", SortOrder="Descending", MaxResults=limit
@@ -142,16 +142,16 @@ def watch(arn: str, report: Callable[[str], None], seconds: float = POLL_SECONDS
     """Report each step of an execution as it starts and ends, until the execution has ended.
 
     Args:
-        arn: the execution's.
-        report: takes one line.
-        seconds: time between two looks.
+        arn: the ARN of the execution.
+        report: receives one line at a time.
+        seconds: the time between polls.
 
     Returns:
         True where the execution succeeded.
     """
     sagemaker, reported = client(), set[str]()
     while True:
-        # The status first: when it says that the execution has ended, the steps below are their last.
+        # Read the status before the steps: if the execution has ended, the steps are final.
         status = _execution(sagemaker, arn)["PipelineExecutionStatus"]
         for line in map(step_line, _steps(sagemaker, arn)):
             if line not in reported:
@@ -164,7 +164,7 @@ def watch(arn: str, report: Callable[[str], None], seconds: float = POLL_SECONDS
 
 
 def show(arn: str, report: Callable[[str], None]) -> bool:
-    """Report each step of an execution as it is now; return False if the execution failed."""
+    """Report the present state of each step of an execution; return False if the execution failed."""
     sagemaker = client()
     for step in _steps(sagemaker, arn):
         report(step_line(step))
@@ -174,7 +174,7 @@ def show(arn: str, report: Callable[[str], None]) -> bool:
 
 
 def _steps(sagemaker: Any, arn: str) -> list[dict[str, Any]]:
-    """Return an execution's steps that have started, in that order."""
+    """Return the started steps of an execution, in the order in which they started."""
     paginator = sagemaker.get_paginator("list_pipeline_execution_steps")
     with explained(f"list steps of {arn}"):
         pages = paginator.paginate(PipelineExecutionArn=arn, SortOrder="Ascending")
@@ -182,7 +182,7 @@ def _steps(sagemaker: Any, arn: str) -> list[dict[str, Any]]:
 
 
 def step_line(step: Mapping[str, Any]) -> str:
-    """Return a step in one line: its name, its status, its duration, and why it failed."""
+    """Return one line about a step: name, status, duration, and the reason of a failure."""
     start, end = step.get("StartTime"), step.get("EndTime")
     duration = f"{_seconds(end) - _seconds(start):6.0f} s" if start and end else ""
     outcome = step.get("Metadata", {}).get("Condition", {}).get("Outcome")
@@ -192,7 +192,7 @@ def step_line(step: Mapping[str, Any]) -> str:
 
 
 def execution_line(summary: Mapping[str, Any]) -> str:
-    """Return an execution in one line: when it started, its status, its name and its ARN."""
+    """Return one line about an execution: start time, status, name and ARN."""
     name = summary.get("PipelineExecutionDisplayName", "")
     start = f"{summary['StartTime']:%Y-%m-%d %H:%M}"
     return f"{start} {summary['PipelineExecutionStatus']:10} {name:22} {summary['PipelineExecutionArn']}"
@@ -203,5 +203,5 @@ def _joined(words: Iterable[str | None]) -> str:
 
 
 def _seconds(moment: Any) -> float:
-    """Return a time in seconds: boto3 has datetimes, the SDK's local mode has numbers."""
+    """Return a time in seconds, from a datetime of boto3 or a number of the SDK's local mode."""
     return float(moment if isinstance(moment, int | float) else moment.timestamp())

@@ -9,7 +9,7 @@ from typing import Any
 from fraudline.catalog.plan import title
 from fraudline.catalog.settings import Settings, by_name
 
-ROLE = "arn:aws:iam::123456789012:role/fraudline"  # stands in a definition that nobody has deployed
+ROLE = "arn:aws:iam::123456789012:role/fraudline"  # a placeholder for definitions that are only printed
 INSTANCE = "ml.m5.xlarge"
 
 
@@ -19,13 +19,13 @@ class Site:
 
     Attributes:
         role: ARN of the role that the jobs, and an endpoint, run as.
-        kms_key: key of the volumes and outputs, empty for SageMaker's own.
-        subnets: subnets of the jobs and of an endpoint.
-        security_groups: security groups of the same.
-        network_isolation: cut jobs off from the network where they need none.
-        spot: train on spot instances, with checkpoints.
-        tags: of the pipeline and its jobs.
-        instances: instance type by platform, "processing" or "training".
+        kms_key: the key of the volumes and outputs, empty for SageMaker's own.
+        subnets: the subnets of the jobs and of an endpoint.
+        security_groups: the security groups of the jobs and of an endpoint.
+        network_isolation: whether jobs that need no network have none.
+        spot: whether to train on spot instances, with checkpoints.
+        tags: the tags of the pipeline and its jobs.
+        instances: the instance type by platform, "processing" or "training".
         settings: defaults of stage settings, by name.
         endpoint: name of the endpoint that hosts the champion, empty for none.
     """
@@ -43,7 +43,7 @@ class Site:
 
     @classmethod
     def of(cls, settings: Settings, **replaced: Any) -> Site:
-        """Return the site of a settings file, with fields replaced by others."""
+        """Return the site of a settings file, with some fields replaced."""
         values: dict[str, Any] = {
             "role": settings.role or ROLE,
             "kms_key": settings.kms_key,
@@ -59,11 +59,11 @@ class Site:
         return cls(**values | replaced)
 
     def tag_list(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]] | None:
-        """Return the tags as a request has them, or under the names that a class of the SDK wants."""
+        """Return the tags in the form of requests, with the names of the members that the SDK's classes expect."""
         return [{key: name, value: text} for name, text in self.tags.items()] or None
 
     def defaults(self, serving_image: str) -> dict[str, str]:
-        """Return the defaults of a pipeline's parameters: the file's, and an endpoint that runs where the jobs do."""
+        """Return the defaults of a pipeline's parameters; an endpoint gets the role, key and network of the jobs."""
         endpoint = {
             "serving_image": serving_image,
             "role": self.role,
@@ -82,7 +82,7 @@ class Site:
         return self.instances.get(platform, INSTANCE)
 
     def network(self, *, needs_s3: bool) -> dict[str, object]:
-        """Return a job's network options; a job with explicit channels has to reach S3, others can be cut off."""
+        """Return a job's network options; only a job without explicit channels can run without a network."""
         return {
             "subnets": list(self.subnets) or None,
             "security_group_ids": list(self.security_groups) or None,

@@ -1,7 +1,7 @@
-"""Expressions of the Amazon States Language: paths, templates and parameter values as a state machine evaluates them.
+"""Write expressions of the Amazon States Language for paths, templates and parameter values.
 
 ``${Name}`` is a substitution, which the stack fills in when it creates the state machine. A state machine can't
-calculate dates, so only ``{as_of}`` is evaluated here; ``{day}`` and ``{contract}`` are left for the stage.
+calculate dates, so it evaluates only ``{as_of}``; ``{day}`` and ``{contract}`` are left to the stage.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ _PATHS = {"as_of": AS_OF}
 
 
 def keyed(name: str, value: str) -> dict[str, str]:
-    """Return one member of a payload; the name of one to be evaluated ends with ``.$``."""
+    """Return one member of a payload; if Step Functions must evaluate the value, the name ends with ``.$``."""
     return {f"{name}.$" if value.startswith(("$", "States.")) and not value.startswith("${") else name: value}
 
 
 def formatted(template: str, prefix: str = "") -> str:
-    """Return the expression that fills in a template, with a prefix whose braces are substitutions."""
+    """Return the expression that fills in a template.
+
+    Args:
+        template: a template with the field ``{as_of}`` only.
+        prefix: literal text before it; its braces belong to substitutions.
+    """
     parts = fields(template)
     text = prefix + "".join("{}" if isinstance(part, Field) else part for part in parts)
     paths = [_PATHS[part.name] for part in parts if isinstance(part, Field)]
@@ -30,34 +35,34 @@ def formatted(template: str, prefix: str = "") -> str:
 
 
 def uri(location: Location) -> str:
-    """Return a location as a template for the stage, which fills in its fields itself."""
+    """Return the URI of a location as a template, whose fields the stage fills in."""
     return f"{_SUBSTITUTIONS[location.base]}/{location.template}"
 
 
 def mounted_uri(location: Location) -> str:
-    """Return the expression of a location that SageMaker reads or writes, so that no stage can fill it in."""
+    """Return the expression for the URI of a location that SageMaker itself reads or writes."""
     return formatted(location.template, f"{_SUBSTITUTIONS[location.base]}/")
 
 
 def values(job: JobPlan) -> dict[Parameter, str]:
-    """Return the expression of each parameter of a job."""
+    """Return an expression for each parameter of a job."""
     decided = {parameter: formatted(template) for parameter, template in job.values.items()}
     return decided | {parameter: f"{SETTINGS}.{name}" for name, parameter in job.settings.items()}
 
 
 def as_text(expression: str) -> str:
-    """Return an expression as a text, since an execution may set a number where an API wants a text."""
+    """Return an expression as a string, because an execution may set a number where an API expects a string."""
     return expression if expression.startswith("States.") else f"States.Format('{{}}', {expression})"
 
 
 def option(parameter: Parameter, expression: str) -> str:
-    """Return one command line argument; with its option in front it is never empty, which SageMaker refuses."""
+    """Return the argument OPTION=VALUE in one, because SageMaker rejects empty arguments."""
     if expression.startswith("States.Format('"):
         return expression.replace("States.Format('", f"States.Format('{parameter.option}=", 1)
     return f"States.Format('{parameter.option}={{}}', {expression})"
 
 
 def unique_name(prefix: str) -> str:
-    """Return the expression of a fresh job name, since a name can't be used again, not even after a failure."""
+    """Return the expression for a unique job name, because a name can't be used again, even after a failure."""
     unique = "States.ArrayGetItem(States.StringSplit(States.UUID(), '-'), 0)"
     return f"States.Format('{prefix}-{{}}-{{}}', {AS_OF}, {unique})"

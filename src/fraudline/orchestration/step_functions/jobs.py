@@ -1,4 +1,4 @@
-"""One job of a plan as a task: a Lambda function, a Glue job, or a SageMaker Processing or Training job."""
+"""Render a job of a plan as a task: a Lambda function, a Glue job, or a SageMaker Processing or Training job."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from fraudline.orchestration.step_functions.expressions import (
 
 State = dict[str, Any]
 
-# Glue runs these stages where the stack has Glue jobs; the substitutions name the jobs.
+# Glue runs these stages in the training workflow; the substitutions are the names of the Glue jobs.
 GLUE_JOBS = {"data-extraction": "${DataExtractJob}", "feature-engineering": "${FeatureEngJob}"}
-# The longest that SageMaker and Glue let a job run here.
+# The time limit of jobs on SageMaker and Glue.
 JOB_SECONDS = 86_400
 VOLUME_GB = 30
 
@@ -48,9 +48,9 @@ def runs_on_glue(job: JobPlan) -> bool:
 
 
 def task(job: JobPlan) -> State:
-    """Return the task that starts the stage's job and waits for its end, without the names of states around it.
+    """Return the task that starts the stage's job and waits for its end, without the names of other states.
 
-    Its result keeps what later states read: never the whole description, which may be 256 KiB.
+    The result keeps only what later states read, not the whole description, which may have 256 KiB.
     """
     if runs_on_glue(job):
         return _glue(job)
@@ -59,16 +59,16 @@ def task(job: JobPlan) -> State:
 
 def explicit_channels(job: JobPlan) -> dict[str, dict[str, str]]:
     """Return the command line arguments of a job's explicit channels, by option and channel."""
-    located = {"input": job.explicit_inputs, "output": job.explicit_outputs}
+    locations = {"input": job.explicit_inputs, "output": job.explicit_outputs}
     return {
         kind: {name: f"--{kind}={name}={uri(location)}" for name, location in channels.items()}
-        for kind, channels in located.items()
+        for kind, channels in locations.items()
     }
 
 
 def _glue(job: JobPlan) -> State:
-    located = {"input": job.inputs, "output": job.outputs}
-    channels = {f"--{kind}-{name}": uri(location) for kind, each in located.items() for name, location in each.items()}
+    channels = {f"--input-{name}": uri(location) for name, location in job.inputs.items()}
+    channels |= {f"--output-{name}": uri(location) for name, location in job.outputs.items()}
     arguments = _named({parameter.option: as_text(value) for parameter, value in values(job).items()})
     return {
         "Resource": "arn:aws:states:::glue:startJobRun.sync",
@@ -82,7 +82,7 @@ def _glue(job: JobPlan) -> State:
 def _processing(job: JobPlan) -> State:
     stage = job.stage
     arguments = [option(parameter, value) for parameter, value in values(job).items()]
-    # Braces have a meaning of their own in Format, so these arguments come from the state ResolveArguments.
+    # States.Format would interpret the braces in these arguments, so they come from the state ResolveArguments.
     for kind, channels in explicit_channels(job).items():
         arguments += [f"$.channels.{stage.step}.{kind}.{name}" for name in channels]
     verdict = {"exit_message.$": "$.ExitMessage"} if stage.name == "evaluate-model" else {}
@@ -178,7 +178,7 @@ def _training_input(job: JobPlan, name: str) -> State:
 
 def _input_uri(job: JobPlan, name: str) -> str:
     location = job.inputs[name]
-    if location.job_below:  # only the Training job itself knows the folder that it made
+    if location.job_below:  # only the Training job knows the folder that it created
         return "$.TrainModel.job.model"
     return mounted_uri(location)
 

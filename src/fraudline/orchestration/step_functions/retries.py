@@ -1,4 +1,4 @@
-"""When Step Functions tries a task again: only what may succeed at a later attempt."""
+"""The errors after which Step Functions retries a task: only those that may not occur again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Retry = dict[str, Any]
 
 FAILED = StageFailed.__name__
 
-# Executions that failed together must not try again together.
+# Jitter, so that executions that failed together do not retry together.
 _SPREAD = {"BackoffRate": 2.0, "JitterStrategy": "FULL"}
 
 
@@ -25,12 +25,12 @@ LAMBDA_IS_BUSY = _busy(
     "Lambda.TooManyRequestsException",
     seconds=2,
 )
-# An error without a name in a service's API, such as throttling, comes under the service's name.
+# Errors that a service's API does not name, such as throttling, appear under the name of the service.
 SAGEMAKER_IS_BUSY = _busy("SageMaker.AmazonSageMakerException", "SageMaker.ResourceLimitExceededException", seconds=30)
 GLUE_IS_BUSY = _busy("Glue.AWSGlueException", "Glue.ConcurrentRunsExceededException", seconds=30)
 NOTIFYING_IS_BUSY = _busy("States.TaskFailed", seconds=2)
 
 
 def stage_failed(seconds: int) -> Retry:
-    """Retry a stage that ended with an internal error; one that rejected its input would reject it again."""
+    """Return the retry after an internal error; a stage that rejected its input would only reject it again."""
     return {"ErrorEquals": [FAILED], "IntervalSeconds": seconds, "MaxAttempts": 2, **_SPREAD}

@@ -1,7 +1,7 @@
-"""The state machines of training and of a day, for AWS Step Functions.
+"""The state machines of the training and daily workflows, for AWS Step Functions.
 
-A stage runs as a Lambda function of its image, as a Processing or Training job of it, or as a Glue job. An execution
-may set any setting for itself: a member of its input replaces the stack's value.
+A stage runs as a Lambda function, as a Processing or Training job, or as a Glue job. An execution may override any
+setting: a member of its input replaces the stack's value.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VERDICT = "deploy_recommended=true*"  # how evaluate-model's exit message begins
 
 
 def state_machines() -> dict[str, dict[str, Any]]:
-    """Return each state machine's definition by its name."""
+    """Return the definition of each state machine, by name."""
     return {
         "daily": _daily_express(),
         "daily_standard": _standard("daily", "As Processing jobs, for days that outgrow five minutes of Lambda."),
@@ -111,7 +111,7 @@ def _generated(workflow: str) -> str:
 
 
 def _arguments(workflow: str, execution_input: str, *, with_channels: bool) -> States:
-    """Return the states that resolve settings and explicit channels: the stack's values, then the execution's."""
+    """Return the states that resolve explicit channels and settings; an execution's settings override the stack's."""
     channels = {job.stage.step: jobs.explicit_channels(job) for job in plan(workflow) if not jobs.runs_on_glue(job)}
     resolved: State = {"settings": _settings(workflow)}
     applied = {"as_of.$": "$.as_of", "settings.$": f"States.JsonMerge($.arguments.settings, {execution_input}, false)"}
@@ -134,7 +134,7 @@ def _arguments(workflow: str, execution_input: str, *, with_channels: bool) -> S
 
 
 def _settings(workflow: str) -> dict[str, str]:
-    """Return the value of each setting: the stack's, or the default of what belongs to a single execution."""
+    """Return the value of each setting: the stack's, or the default of a parameter that only executions set."""
     names = {name: parameter for job in plan(workflow) for name, parameter in job.settings.items()}
     return {
         name: parameter.default_text if parameter in RUN else f"${{{title(name)}}}" for name, parameter in names.items()
@@ -142,16 +142,16 @@ def _settings(workflow: str) -> dict[str, str]:
 
 
 def _chain(states: States, end: str) -> States:
-    """Return the states, each followed by the next unless it chooses what follows."""
+    """Return the states, each linked to the next one; a Choice state has its own successors."""
     following = [*list(states)[1:], end]
-    return {
-        name: state if state["Type"] == "Choice" else state | {"Next": after}
-        for (name, state), after in zip(states.items(), following, strict=True)
-    }
+    chained: States = {}
+    for (name, state), after in zip(states.items(), following, strict=True):
+        chained[name] = state if state["Type"] == "Choice" else state | {"Next": after}
+    return chained
 
 
 def _notice(workflow: str, after: str) -> State:
-    """Return the task that notifies operations, in the stage's own words."""
+    """Return the task that notifies operations of an error, in the stage's own words."""
     return {
         "Type": "Task",
         "Resource": "arn:aws:states:::sns:publish",
@@ -203,9 +203,9 @@ def _invocation(job: JobPlan) -> State:
 
 
 def _job(job: JobPlan) -> State:
-    """Return a job in a branch of its own, which names a failure so that it is, or is not, tried again.
+    """Return a job in its own branch, which gives a failure a name that decides whether it is retried.
 
-    SageMaker and Glue report every failure as States.TaskFailed; only the stage's own words tell them apart.
+    SageMaker and Glue report every failure as States.TaskFailed; only the stage's message distinguishes them.
     """
     name = job.stage.step
     branch: States = {

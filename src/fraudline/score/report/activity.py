@@ -34,7 +34,7 @@ def past_section(report: DailyReport) -> list[Flowable]:
     """Return the chart of the alerts of the last days, and how many of them were fraud."""
     heading = Paragraph(f"Alerts of the last {DAYS_SHOWN} days and today", HEADING)
     first = report.day - timedelta(days=DAYS_SHOWN)
-    # The sentence counts the days that the chart shows, and no others.
+    # The sentence counts only the days that the chart shows.
     past = report.past.filter(pl.col("day").is_between(first, report.day, closed="left"))
     if past.is_empty():
         note = Paragraph("No earlier day is stored yet; days appear here as they are scored.", NOTE)

@@ -1,4 +1,4 @@
-"""The section of the alerts: a table of the first 25."""
+"""The alerts section: a table of the first 25 alerts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from fraudline.score.report.layout import (
 from fraudline.score.report.wording import MAX_ID_LENGTH, format_value, markup, printable
 
 ALERTS_SHOWN = 25
-# Of a masked customer the end suffices to see which alerts belong together.
+# The last characters of a masked customer id are enough to see which alerts belong together.
 _CUSTOMER_SHOWN = 8
 
 
 def alerts_section(report: DailyReport) -> list[Flowable]:
-    """Return the heading, the table of the first alerts and what it leaves out."""
+    """Return the heading, the table of the first alerts, and a note on the others."""
     heading = Paragraph("Alerts, most likely fraud first", ParagraphStyle("first", HEADING, spaceBefore=10))
     if report.alerts.is_empty():
         return [heading, Paragraph("No alerts.", BODY), section_gap()]
@@ -91,7 +91,7 @@ def _row(rank: int, alert: dict[str, Any]) -> list[Paragraph]:
 
 
 def _reasons(reasons: Sequence[dict[str, Any]] | None) -> str:
-    # The separator sticks to the reason before it, so that no line begins with one.
+    # A no-break space keeps the separator with the reason before it, so that no line begins with a separator.
     return "\N{NO-BREAK SPACE}· ".join(_reason(reason) for reason in reasons or ())
 
 

@@ -25,9 +25,9 @@ OUTLINE = HexColor("#6d8296")
 _FONT, _SIZE = "Helvetica", 6.5
 _AXIS_WIDTH, _BELOW, _ABOVE = 26.0, 13.0, 12.0
 _MAX_STEPS = 4
-# The height of a count of one on the logarithmic scale, in decades: log10(1) is 0, and must not look like none.
+# The height of a count of one on the logarithmic scale, in decades. log10(1) is 0, but one must not look like none.
 _ONE_HEIGHT = 0.35
-_BAR_SHARE = 0.72  # of the width that a bar has with its gaps
+_BAR_SHARE = 0.72  # width of a bar, as a share of its width with gaps
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def transactions_by_score(scores: pl.DataFrame, threshold: float, width: float) 
 def alerts_by_day(past: pl.DataFrame, today: date, alerts: int, days: int, width: float) -> Drawing:
     """Draw the alerts of each earlier day and of today: fraud, no fraud, not known yet.
 
-    A day without scores has a dash, if an earlier one has some.
+    A day without scores has a dash, except before the first day with scores.
     """
     rows = {row["day"]: row for row in past.iter_rows(named=True)}
     rows[today] = {"alerts": alerts, "labeled": 0, "confirmed": 0}
@@ -106,7 +106,7 @@ def linear(largest: int) -> Scale:
 
 
 def logarithmic(largest: int) -> Scale:
-    """Return a scale by powers of ten up to at least ``largest``; 0 has no height, and 1 has some."""
+    """Return a logarithmic scale from 1 to at least ``largest``; unlike 0, a count of 1 has some height."""
     decades = len(str(max(largest - 1, 1)))
 
     def share(count: float) -> float:
@@ -126,7 +126,7 @@ def bar_chart(
     """Draw bars side by side.
 
     Args:
-        bars: from left to right.
+        bars: the bars from left to right.
         scale: ``linear`` or ``logarithmic``; only the first keeps stacked parts in proportion.
         width: width of the drawing, in points.
         height: height of the drawing, in points.
@@ -155,7 +155,7 @@ def legend(entries: Sequence[tuple[HexColor, str]], width: float) -> Drawing:
 
 
 def hex_code(color: HexColor) -> str:
-    """Return a color as reportlab markup names it, #rrggbb."""
+    """Return a color in the form of reportlab markup, #rrggbb."""
     return f"#{color.hexval()[2:]}"
 
 

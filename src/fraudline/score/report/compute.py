@@ -14,7 +14,7 @@ from fraudline.score.filter_high_risk import review_threshold
 
 @dataclass(frozen=True)
 class DailyReport:
-    """All that the report shows; rendering reads nothing else, no clock either.
+    """All that the report shows; rendering reads nothing else, not even the clock.
 
     Attributes:
         day: the scored day (UTC).
@@ -27,7 +27,7 @@ class DailyReport:
         review_budget: alerts that analysts can review in a day.
         past: earlier days, the oldest first: day, scored, alerts, labeled (alerts whose label is known
             by now), confirmed (alerts that were fraud); may be empty.
-        drift: feature, psi, usual, missing, missing_reference (shares), the furthest above usual first.
+        drift: feature, psi, usual, missing, missing_reference (shares), sorted by how far the PSI is above usual.
     """
 
     day: date
@@ -52,7 +52,7 @@ def compute(
     threshold: float,
     review_budget: int,
 ) -> DailyReport:
-    """Return the report's data; reads ``transactions`` and ``rejected``."""
+    """Return the report's data, also read from the inputs ``transactions`` and ``rejected``."""
     # Every score has its transaction: filter-high-risk fails otherwise.
     transactions = channels.read("transactions", TRANSACTIONS).select("transaction_id", "timestamp", "cents")
     return DailyReport(
@@ -73,7 +73,6 @@ def _rejected(channels: Channels) -> dict[str, int]:
     """Count the rejected transactions by reason; rejected labels are not part of the day."""
     if not channels.has("rejected"):
         return {}
-    # Every score has its transaction: filter-high-risk fails otherwise.
     transactions = channels.read("rejected", REJECTED).filter(pl.col("channel") == "raw")
     reasons = transactions.get_column("reasons").explode(empty_as_null=False)
     return dict(sorted(reasons.value_counts().iter_rows()))

@@ -35,7 +35,7 @@ def _figures(report: DailyReport) -> Table:
     medium = report.scores.filter(pl.col("risk_level") == MEDIUM).height
     urgent = alerts.filter(pl.col("alert_priority") == URGENT).height
     cents, loss = int(alerts.get_column("cents").sum()), float(alerts.get_column("expected_loss").sum())
-    # HIGH is a risk level of its own: under another threshold the alerts are other transactions.
+    # Alerts are the HIGH scores only if the threshold is the bound of HIGH.
     alerts_name = "Alerts (HIGH)" if report.threshold == BOUNDS[HIGH] else "Alerts"
     alerts_note = _usually(past, "alerts") or f"above {format_threshold(report.threshold)}"
     figures = [

@@ -31,7 +31,7 @@ _LEFT = WIDTH * 0.38
 _RIGHT = WIDTH - _LEFT
 WATCH = HexColor("#f0c75e")
 _FILLS: dict[Verdict, HexColor] = {"watch": WATCH, "shifted": STRONG}
-# The shaded column. Shading another one hides its number.
+# Only this column is shaded: shading would hide numbers in the others.
 _VERDICT_COLUMN = 3
 
 
@@ -79,7 +79,7 @@ def _drift(measured: pl.DataFrame) -> list[Flowable]:
 
 
 def _drift_row(row: dict[str, Any], word: Verdict) -> list[Paragraph]:
-    # White on the dark fill. The word says the same as the color, which does not survive every printer.
+    # White on the dark fill. The word says the same as the color, which some printers lose.
     shown = f'<font color="white"><b>{word}</b></font>' if word == "shifted" else word
     return [
         Paragraph(markup(row["feature"].replace("_", " ")), CELL),
@@ -92,7 +92,7 @@ def _drift_row(row: dict[str, Any], word: Verdict) -> list[Paragraph]:
 
 
 def _shading(verdicts: Sequence[Verdict]) -> list[TableCommand]:
-    """Return the fills of the verdict cells; row 0 is the head."""
+    """Return the background colors of the verdict cells; row 0 is the head."""
     cells = [((_VERDICT_COLUMN, row), word) for row, word in enumerate(verdicts, start=1)]
     return [("BACKGROUND", cell, cell, _FILLS[word]) for cell, word in cells if word in _FILLS]
 

@@ -1,4 +1,4 @@
-"""The daily report as PDF: what to look at first, and whether to trust it."""
+"""Render the daily report as PDF: what to look at first, and whether the scores can be trusted."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PADDING = 6.0
 
 def render(report: DailyReport) -> bytes:
     """Render the report as PDF. Equal reports give equal bytes."""
-    # Twice, because "Page 1 of 3" needs the number of pages that only a first build knows.
+    # Built twice, because "Page 1 of 3" needs the number of pages, which is known only after a build.
     _, page_count = _build(report, page_count=0)
     pdf, _ = _build(report, page_count)
     return pdf
 
 
 def _build(report: DailyReport, page_count: int) -> tuple[bytes, int]:
-    """Return the PDF and its number of pages; ``page_count`` is the one that its footers show."""
+    """Return the PDF and its number of pages; ``page_count`` is the number that its footers show."""
 
     def footer(canvas: Any, document: Any) -> None:
         canvas.setFont("Helvetica", 7)
@@ -42,7 +42,7 @@ def _build(report: DailyReport, page_count: int) -> tuple[bytes, int]:
     document = SimpleDocTemplate(
         buffer, pagesize=A4, topMargin=MARGIN, bottomMargin=FOOT,
         leftMargin=MARGIN - _PADDING, rightMargin=MARGIN - _PADDING,
-        # invariant leaves out the time and the random id that reportlab writes otherwise.
+        # invariant: reportlab would otherwise write the time and a random id.
         title=f"Daily fraud report {report.day}", author="Fraudline", lang="en", invariant=1,
     )  # fmt: skip
     document.build(_story(report), onFirstPage=footer, onLaterPages=footer)

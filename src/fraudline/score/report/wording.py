@@ -1,4 +1,4 @@
-"""Text of the report: numbers, and strings that come from the data."""
+"""Format numbers, and strings from the data, as text of the report."""
 
 from __future__ import annotations
 
