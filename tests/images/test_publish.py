@@ -212,4 +212,4 @@ def test_a_registry_that_does_not_answer_is_reported(checkout: Path):
     ended = publish(checkout, "127.0.0.1:1/", f"{RELEASE}-x")
     output("docker", "rmi", *(f"fraudline/{image}:{RELEASE}-x" for image in IMAGES))
     assert ended.returncode == 2
-    assert "the registry did not tell of 127.0.0.1:1/fraudline/etl" in ended.stderr
+    assert "the registry did not show 127.0.0.1:1/fraudline/etl" in ended.stderr
