@@ -49,6 +49,7 @@ from moto.stepfunctions.responses import StepFunctionResponse
 
 from fraudline.runtime import aws as aws_clients
 from tests import emulator
+from tests.aws import formation
 from tests.entrypoints.jobs import tagged
 from tests.wiring.aws import operation
 
@@ -278,6 +279,7 @@ def _stop_executions() -> None:
 def _joints(cloud: Engine) -> Iterator[Joint]:
     """Yield the joints of CloudFormation, Lambda, events and executions."""
     yield from _joints_of_resources(cloud)
+    yield from formation.joints()
     yield LambdaFunction, "_invoke_lambda", lambda function, event=None: cloud.functions.invoke(function, event)
     # moto deletes a container of its own by this digest; there is none.
     yield LambdaFunction, "code_digest", ""
