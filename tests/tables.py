@@ -8,7 +8,7 @@ from fraudline.runtime import dynamodb
 
 
 def create(name: str) -> str:
-    """Create a table with the text key ``key`` and return its URI."""
+    """Create a table with the string key ``key``, and return its URI."""
     boto3.client("dynamodb").create_table(
         TableName=name,
         KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],

@@ -34,7 +34,7 @@ EXTRA_SCHEMAS: dict[str, schema.Schema] = {
 
 
 def schema_of(name: str) -> schema.Schema:
-    """Return the columns and types of a table, given by its name in the dictionary."""
+    """Return the columns and types of the table with this name in the dictionary."""
     columns: schema.Schema = EXTRA_SCHEMAS.get(name) or getattr(schema, name)
     return columns
 

@@ -83,7 +83,7 @@ def _group_help(heading: str, stages: Sequence[Stage]) -> str:
 
 @contextmanager
 def _quiet_on_closed_pipe() -> Iterator[None]:
-    """End without a traceback where the reader of standard output, such as head, has gone."""
+    """End without a traceback if the reader of standard output, such as head, has stopped reading."""
     try:
         try:
             yield

@@ -189,8 +189,8 @@ def test_command_line_overrides_the_file():
         ('[schedule]\nengine = "Airflow"', "expected StepFunctions or SageMakerPipelines"),
         ('[aws]\nprocessing_instance = "m5.xlarge"', "expected a SageMaker instance type, such as ml.m5.xlarge"),
         ("[operations]\nlog_retention_days = 91", "expected one of 30, 60, 90"),
-        ("[input.columns]\nmerchant = 3", "line 2: [input] columns: expected a table of texts"),
-        ('[aws]\nsubnets = ["subnet-1",\n 3]', "line 2: [aws] subnets: expected a list of texts"),
+        ("[input.columns]\nmerchant = 3", "line 2: [input] columns: expected a table of strings"),
+        ('[aws]\nsubnets = ["subnet-1",\n 3]', "line 2: [aws] subnets: expected a list of strings"),
     ],
 )
 def test_error_says_line_expectation_and_remedy(text: str, message: str, file: Path):

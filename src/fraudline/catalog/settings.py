@@ -31,14 +31,14 @@ _TYPES: Mapping[Kind, tuple[type, ...]] = {
     "table": (dict,),
 }
 _EXPECTED: Mapping[Kind, str] = {
-    "text": "a text in quotation marks",
+    "text": "text in quotation marks",
     "location": "a folder or an s3:// URI in quotation marks",
     "file": "a file's path in quotation marks",
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
-    "list": 'a list of texts, such as ["a", "b"]',
-    "table": 'a table of texts, such as { name = "value" }',
+    "list": 'a list of strings, such as ["a", "b"]',
+    "table": 'a table of strings, such as { name = "value" }',
 }
 
 

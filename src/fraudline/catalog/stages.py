@@ -1,4 +1,4 @@
-"""Every stage, once: entrypoints, orchestrators, the stack and the documents read this table."""
+"""The single table of stages, which entrypoints, orchestrators, the stack and the documents read."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _COUNT = number(int, 1)
 
 # Every batch stage takes these; together they are a Run.
 AS_OF = Parameter("as_of", parsing.day, "only rows before this day's midnight are visible", "UTC date")
-EXECUTION = Parameter("execution", str, "who publishes, for the error when two executions disagree", "name", "unnamed")
-REPLACE = Parameter("replace", parsing.boolean, "let a published channel change what it holds", "true or false", False)
+EXECUTION = Parameter("execution", str, "name that published channels record", "name", "unnamed")
+REPLACE = Parameter("replace", parsing.boolean, "let a published channel change its content", "true or false", False)
 NOW = Parameter("now", parsing.instant, "the clock; read when the stage starts, unless given", "UTC time", None)
 RUN = (AS_OF, EXECUTION, REPLACE, NOW)
 
@@ -25,7 +25,7 @@ COLUMN = Parameter(
     "column", parsing.column, "a column that has another name in the input", "canonical=source", (), many=True
 )
 MAX_REJECTED = Parameter("max_rejected", _SHARE, "fail when a larger share of rows is rejected", "share", 0.05)
-SEED = Parameter("seed", int, "seed of everything random", "", 7)
+SEED = Parameter("seed", int, "seed of all random numbers", "", 7)
 REVIEW_BUDGET = Parameter("review_budget", _COUNT, "alerts that analysts can review", "alerts a day", 100)
 URGENT_LOSS = Parameter("urgent_loss", number(float, 0), "expected loss that makes an alert URGENT", "currency", 200.0)
 THRESHOLD = Parameter("threshold", _SHARE, "alert on scores above it", "probability", BOUNDS[HIGH])
@@ -111,7 +111,7 @@ EVALUATE_MODEL = Stage(
     prefix="Evaluation",
     description="Compare challenger and champion on the same test window, and write the gate's verdict.",
     reads=(MODEL, Channel("test", "the last rows whose labels are mature"), CHAMPION),
-    writes=(Channel("evaluation", "metrics, verdict, and the curves behind them"),),
+    writes=(Channel("evaluation", "the scores of the test window, and verdict.json"),),
     parameters=(
         *RUN,
         THRESHOLD,
@@ -150,7 +150,7 @@ DEPLOY_MODEL = Stage(
     step="DeployModel",
     image="score",
     prefix="Deployment",
-    description="Smoke-test the challenger behind the real server, deploy it, and make it the champion.",
+    description="Smoke-test the challenger on the real server, deploy it, and make it the champion.",
     reads=(MODEL, Channel("evaluation", "the gate's verdict")),
     writes=(
         Channel("deployment", "what was deployed, and the smoke test"),
@@ -200,7 +200,7 @@ FEATURE_EXTRACTION = Stage(
     step="FeatureExtraction",
     image="features",
     prefix="Features",
-    description="Compute the same features for one day from the history, and publish the next day's history.",
+    description="Compute the features of one day from the history, and publish the next day's history.",
     reads=(
         TRANSACTIONS,
         KNOWN_LABELS,
@@ -229,7 +229,7 @@ PUBLISH_HISTORY = Stage(
     parameters=(
         *RUN,
         LABEL_DELAY,
-        Parameter("table", str, "the table to load, with the text key 'key'", "dynamodb://NAME"),
+        Parameter("table", str, "the table to load; its partition key is the string 'key'", "dynamodb://NAME"),
     ),
 )
 CHECK_CONSISTENCY = Stage(
@@ -237,7 +237,7 @@ CHECK_CONSISTENCY = Stage(
     step="CheckConsistency",
     image="features",
     prefix="Consistency",
-    description="Compare served features with the same features recomputed; exit code 3 where they differ.",
+    description="Compare served features with the same features recomputed; exit code 3 if they differ.",
     reads=(
         Channel("served", "features as they were served: transaction_id and the 25"),
         Channel("features", "the same features recomputed from raw data"),
@@ -299,7 +299,13 @@ ALERT_AND_STORE = Stage(
         THRESHOLD,
         REVIEW_BUDGET,
         LABEL_DELAY,
-        Parameter("table", str, "where to store scores, and what was sent; text key 'key'", "dynamodb://NAME", ""),
+        Parameter(
+            "table",
+            str,
+            "table for scores, and for a record of what was sent; its partition key is the string 'key'",
+            "dynamodb://NAME",
+            "",
+        ),
         Parameter("topic", str, "SNS topic for the alerts; needs the table", "ARN", ""),
         Parameter("investigation", str, "STANDARD state machine to start for each case", "ARN", ""),
         Parameter("retention_days", _COUNT, "how long the table keeps a day (attribute expires_at)", "days", 400),
@@ -325,7 +331,7 @@ ALERT_AND_STORE = Stage(
                 "Accuracy",
                 "below",
                 0.85,
-                "Accuracy below 85 %, which at 1 % fraud rarely happens; recall and average precision tell more",
+                "Accuracy is below 85 %, which is rare at 1 % fraud; recall and average precision say more",
             ),
         ),
         Metric("precision", "at the threshold, on the same days: share of alerts that were fraud"),

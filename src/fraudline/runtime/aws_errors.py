@@ -42,7 +42,9 @@ _CODES = {
     "KMSAccessDenied": _GRANT,
     "KMSAccessDeniedException": _GRANT,
     "NoSuchBucket": Remedy("check the bucket's name and region"),
-    "ResourceNotFoundException": Remedy("check the table's name and region, or create it with the text key 'key'"),
+    "ResourceNotFoundException": Remedy(
+        "check the table's name and region, or create it with the string 'key' as its partition key"
+    ),
     "ResourceNotFound": Remedy("check the name and the region; to create a pipeline: python pipeline.py upsert"),
     "NotFound": Remedy("check the topic's ARN and region"),  # SNS
     "StateMachineDoesNotExist": Remedy("check the state machine's ARN and region"),

@@ -1,4 +1,4 @@
-"""Smoke-test the challenger behind the real server, deploy it, and make it the champion.
+"""Smoke-test the challenger on the real server, deploy it, and make it the champion.
 
 The smoke test runs on this computer first, and then through the SageMaker endpoint, if there is one.
 """

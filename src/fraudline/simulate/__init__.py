@@ -68,8 +68,8 @@ def simulate(
 ) -> Simulation:
     """Write simulated transactions and labels in the layout that the pipeline reads.
 
-    Equal arguments give equal tables, and a longer run begins with the days of a shorter one. Memory holds the
-    population and one day, whatever the number of days.
+    Equal arguments give equal tables, and a longer run begins with the days of a shorter one. Memory holds only
+    the population and one day.
 
     Args:
         folder: gets ``raw/YYYY-MM-DD/transactions.parquet`` for each UTC day, and

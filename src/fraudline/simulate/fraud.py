@@ -1,7 +1,7 @@
 """Simulate fraud: campaigns of four kinds, each with a fixed share of all transactions.
 
 Every day, a kind's target grows by its share of the day's expected transactions. While the target exceeds the
-expected frauds of its campaigns so far, it starts new ones, so the fraud rate holds for populations of any size.
+expected frauds of its campaigns so far, new campaigns start, so populations of any size have the same fraud rate.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Campaigns:
     Attributes:
         target: index of the customer, or of the merchant.
         city: where the thief uses the card.
-        days_left: including today.
+        days_left: remaining days, today included.
         pace: frauds per day; at a compromised merchant, the share of its transactions.
         expected: expected number of frauds in total.
     """
@@ -56,7 +56,7 @@ class Campaigns:
         return Campaigns(*(np.concatenate(pair) for pair in pairs))
 
     def next_day(self) -> Campaigns:
-        """Return the campaigns that continue, with one day less."""
+        """Return the campaigns that continue, with one day fewer."""
         return replace(self, days_left=self.days_left - 1).take(self.days_left > 1)
 
     def _columns(self) -> tuple[NDArray[Any], ...]:
@@ -67,7 +67,7 @@ class Kind(NamedTuple):
     """A kind of fraud.
 
     Attributes:
-        name: in ``Simulation.frauds``.
+        name: its name in ``Simulation.frauds``.
         share: its share of all transactions.
         plan: draws a number of candidate campaigns.
         commit: adds the campaigns' frauds to a day's rows, or turns rows into frauds.
@@ -84,7 +84,7 @@ class FraudState:
     """The state of fraud on one day.
 
     Attributes:
-        missing: for each kind, expected frauds that its campaigns so far do not cover; negative if they do more.
+        missing: for each kind, the expected frauds that no campaign covers yet; negative if campaigns cover more.
         running: for each kind, its running campaigns.
     """
 

@@ -16,7 +16,7 @@ class Category(NamedTuple):
 
     Attributes:
         name: the value of ``merchant_category``.
-        share: of all visits; the shares are scaled to a sum of 1.
+        share: its share of all visits; the shares are scaled to a sum of 1.
         median: median price in cents.
         spread: standard deviation of the logarithm of the price.
         step: prices are multiples of this, in cents.
@@ -61,7 +61,7 @@ SOUTH, WEST, HEIGHT, WIDTH = 40.0, -32.0, 5.0, 8.0
 KM_PER_DEGREE = 111.2
 CITY_COUNT = 24
 CITY_RADIUS = 7.0  # km, standard deviation of the distance from the city's center, north and east
-REACH = 12.0  # km after which 1/e of a merchant's customers are left
+REACH = 12.0  # km over which the number of a merchant's customers falls to 1/e
 
 USUAL_COUNT = 16  # merchants that a customer returns to
 USUAL_SHARE = 0.82  # share of a customer's visits at home that go to them

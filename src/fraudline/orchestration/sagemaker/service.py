@@ -1,4 +1,4 @@
-"""Create, update, start and watch SageMaker pipelines with boto3 alone, without the SDK."""
+"""Create, update, start and watch SageMaker pipelines with boto3, without the SDK."""
 
 from __future__ import annotations
 
