@@ -36,8 +36,8 @@ def test_equal_features_are_consistent_in_any_order(tmp_path: Path):
 
 
 def test_one_wrong_bit_is_reported_with_feature_and_difference(tmp_path: Path):
-    off = pl.when(transaction_id="t7").then(7.0000005).otherwise("spend_7d").cast(pl.Float32)
-    summary = check(tmp_path, features(20, spend_7d=off), features(20))
+    changed = pl.when(transaction_id="t7").then(7.0000005).otherwise("spend_7d").cast(pl.Float32)
+    summary = check(tmp_path, features(20, spend_7d=changed), features(20))
     assert summary["exit_code"] == 3
     assert summary["inconsistent"] == ["spend_7d"]
     row = next(row for row in summary["features"] if row["feature"] == "spend_7d")
@@ -51,12 +51,12 @@ def test_null_served_as_a_number_is_a_difference(tmp_path: Path):
 
 
 def test_max_different_allows_a_share_of_differences(tmp_path: Path):
-    off = features(20, amount=pl.when(transaction_id="t7").then(9.0).otherwise("amount").cast(pl.Float32))
-    assert check(tmp_path, off, features(20), max_different=0.05)["exit_code"] == 0
+    different = features(20, amount=pl.when(transaction_id="t7").then(9.0).otherwise("amount").cast(pl.Float32))
+    assert check(tmp_path, different, features(20), max_different=0.05)["exit_code"] == 0
 
 
 @pytest.mark.parametrize(("served", "recomputed", "reason"), [(19, 20, "1 missing"), (20, 19, "1 not expected")])
-def test_transaction_of_one_side_is_reported(tmp_path: Path, served: int, recomputed: int, reason: str):
+def test_transaction_on_one_side_only_is_reported(tmp_path: Path, served: int, recomputed: int, reason: str):
     summary = check(tmp_path, features(served), features(recomputed))
     assert summary["exit_code"] == 3
     assert reason in summary["exit_message"]

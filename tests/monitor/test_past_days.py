@@ -28,7 +28,7 @@ def test_archived_days_of_the_last_thirty_are_listed_in_order(archive: Archive):
 
 
 @pytest.mark.parametrize("column", sorted(set(SCORES) - {"transaction_id", "margin", "fraud_score"}))
-def test_archived_day_needs_no_column_that_is_not_used(archive: Archive, column: str):
+def test_archived_day_needs_only_the_columns_that_are_used(archive: Archive, column: str):
     """A day that was archived before a column existed must stay readable."""
     table = past_days(archive({YESTERDAY: ROWS}, without=[column]), DAY, 0.8)
     assert table.rows() == [(YESTERDAY, 5, 3, 2, 1)]

@@ -266,7 +266,7 @@ def reported_metrics() -> dict[str, set[str]]:
 
 
 def test_an_alarm_watches_a_metric_that_is_reported():
-    """An alarm on a metric that nobody reports stays silent for ever."""
+    """An alarm on a metric that nobody reports stays silent forever."""
     for name, alarm in aws.resources("CloudWatch::Alarm").items():
         if alarm.get("Namespace") == "Fraudline":
             (dimension,) = alarm["Dimensions"]
