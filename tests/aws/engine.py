@@ -49,7 +49,7 @@ from moto.stepfunctions.responses import StepFunctionResponse
 
 from fraudline.runtime import aws as aws_clients
 from tests import emulator
-from tests.aws import formation
+from tests.aws import formation, registry
 from tests.entrypoints.jobs import tagged
 from tests.wiring.aws import operation
 
@@ -259,7 +259,7 @@ def engine() -> Iterator[Engine]:
         joints.enter_context(patch.dict("os.environ", environment | {"MOTO_PORT": str(port)}))
         joints.enter_context(patch.dict(default_user_config, {"stepfunctions": {"execute_state_machine": True}}))
         started = Engine(environment["AWS_ENDPOINT_URL"], Functions(containers, environment))
-        for owner, name, replacement in (*_joints(started), *_joints_of_tasks()):
+        for owner, name, replacement in (*_joints(started), *_joints_of_tasks(), *registry.joints()):
             joints.enter_context(patch.object(owner, name, replacement, create=True))
         aws_clients.client.cache_clear()
         joints.callback(aws_clients.client.cache_clear)

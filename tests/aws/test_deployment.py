@@ -20,8 +20,8 @@ GROUP, PIPELINE = "fraud-detection", "fraud-model-deployment"
 
 
 @pytest.fixture(scope="module")
-def package(deployed: Callable[..., dict[str, str]]) -> str:
-    """Register a model as a training does, with the pipeline that deploys it; return the package's ARN."""
+def registry(deployed: Callable[..., dict[str, str]]) -> Any:
+    """Return SageMaker, with the pipeline that deploys a model and the group in which models are registered."""
     deployed(Engine="SageMakerPipelines")
     client = boto3.client("sagemaker")
     client.create_pipeline(
@@ -29,32 +29,61 @@ def package(deployed: Callable[..., dict[str, str]]) -> str:
         ClientRequestToken="0" * 32, RoleArn=ROLE,
     )  # fmt: skip
     client.create_model_package_group(ModelPackageGroupName=GROUP)
-    registered = client.create_model_package(ModelPackageGroupName=GROUP, CustomerMetadataProperties=PARAMETERS)
+    return client
+
+
+def register(client: Any, approval: str, **changed: str) -> str:
+    """Register a model as a training does, and return the package's ARN."""
+    registered = client.create_model_package(
+        ModelPackageGroupName=GROUP,
+        ModelApprovalStatus=approval,
+        CustomerMetadataProperties={**PARAMETERS, "Approval": approval, **changed},
+    )
     return str(registered["ModelPackageArn"])
 
 
-def send_status(package: str, status: str) -> None:
-    """Send the event that SageMaker sends when a package's approval status changes."""
-    detail = {"ModelPackageGroupName": GROUP, "ModelPackageArn": package, "ModelApprovalStatus": status}
-    kind = "SageMaker Model Package State Change"
-    event = {"Source": "aws.sagemaker", "DetailType": kind, "Detail": json.dumps(detail)}
-    boto3.client("events").put_events(Entries=[event])
-
-
-def executions(cloud: Engine) -> list[dict[str, Any]]:
-    """Return the ended executions of the state machine that starts the pipeline."""
+def ended(cloud: Engine) -> list[str]:
+    """Return how each execution of the state machine that starts the pipeline ended: its error, or its status."""
     state_machine = "arn:aws:states:us-east-1:123456789012:stateMachine:fraud-deployment"
-    return [cloud.wait_for(execution["executionArn"]) for execution in cloud.executions(state_machine)]
+    descriptions = [cloud.wait_for(execution["executionArn"]) for execution in cloud.executions(state_machine)]
+    return [description.get("error") or description["status"] for description in descriptions]
 
 
-def test_an_approved_model_is_deployed_with_its_parameters(cloud: Engine, package: str):
-    send_status(package, "Rejected")
-    assert not executions(cloud)
-    send_status(package, "Approved")
-    (execution,) = executions(cloud)
-    assert execution["status"] == "SUCCEEDED", execution
-    client = boto3.client("sagemaker")
-    (started,) = client.list_pipeline_executions(PipelineName=PIPELINE)["PipelineExecutionSummaries"]
-    listing = client.list_pipeline_parameters_for_execution(PipelineExecutionArn=started["PipelineExecutionArn"])
-    parameters = {parameter["Name"]: parameter["Value"] for parameter in listing["PipelineParameters"]}
-    assert parameters == PARAMETERS
+def deployments(client: Any) -> list[dict[str, str]]:
+    """Return the parameters of each execution of the pipeline, the oldest first."""
+    summaries = client.list_pipeline_executions(PipelineName=PIPELINE, SortOrder="Ascending")
+    listings = [
+        client.list_pipeline_parameters_for_execution(PipelineExecutionArn=it["PipelineExecutionArn"])
+        for it in summaries["PipelineExecutionSummaries"]
+    ]
+    return [{it["Name"]: it["Value"] for it in listing["PipelineParameters"]} for listing in listings]
+
+
+def test_a_model_is_deployed_once_however_many_events_come(cloud: Engine, registry: Any):
+    package = register(registry, "PendingManualApproval")
+    registry.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Rejected")
+    assert not ended(cloud)
+    registry.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    assert ended(cloud) == ["SUCCEEDED"] * 2  # SageMaker may send an event twice
+    assert deployments(registry) == [PARAMETERS]
+    registry.update_model_package(ModelPackageArn=package, CustomerMetadataProperties={**PARAMETERS, "note": "x"})
+    assert len(ended(cloud)) == 2
+    other = PARAMETERS | {"AsOf": "2026-04-08"}
+    second = register(registry, "PendingManualApproval", **other)
+    registry.update_model_package(ModelPackageArn=second, ModelApprovalStatus="Approved")
+    assert ended(cloud) == ["SUCCEEDED"] * 4
+    assert sorted(deployments(registry), key=lambda it: it["AsOf"]) == [PARAMETERS, other]
+
+
+def test_a_model_approved_from_the_beginning_is_left_to_training(cloud: Engine, registry: Any):
+    before = deployments(registry)
+    register(registry, "Approved")
+    assert set(ended(cloud)) <= {"SUCCEEDED"}
+    assert deployments(registry) == before
+
+
+def test_a_package_that_lacks_parameters_fails_with_a_reason(cloud: Engine, registry: Any):
+    earlier = len(ended(cloud))
+    answer = registry.create_model_package(ModelPackageGroupName=GROUP, ModelApprovalStatus="PendingManualApproval")
+    registry.update_model_package(ModelPackageArn=answer["ModelPackageArn"], ModelApprovalStatus="Approved")
+    assert ended(cloud)[earlier:] == ["IncompletePackage"] * 2

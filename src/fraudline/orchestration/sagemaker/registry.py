@@ -47,6 +47,7 @@ def model_package(image: str, model: Any, evaluation: Any, approval: Any, parame
             "Root": parameters.use("Root"),
             "AsOf": parameters.use("AsOf"),
             "Model": model,
+            "Approval": approval,  # where it is Approved from the beginning, training itself deploys the model
             "execution": ExecutionVariables.PIPELINE_EXECUTION_ARN,
         },
     }

@@ -43,7 +43,12 @@ def events() -> Resources:
                 {
                     "source": ["aws.sagemaker"],
                     "detail-type": ["SageMaker Model Package State Change"],
-                    "detail": {"ModelPackageGroupName": [MODEL_PACKAGES], "ModelApprovalStatus": ["Approved"]},
+                    "detail": {
+                        "ModelPackageGroupName": [MODEL_PACKAGES],
+                        "ModelApprovalStatus": ["Approved"],
+                        # Events also come at creation, and when other fields are updated.
+                        "UpdatedModelPackageFields": ["ModelApprovalStatus"],
+                    },
                 },
                 {"Id": "deploy", "Arn": ref("DeploymentMachine")},
             ),
