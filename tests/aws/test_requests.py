@@ -34,7 +34,7 @@ def definition_of(name: str, job: JobPlan) -> dict[str, Any]:
     definition = filled(aws.definition(name))
     tasks = aws.tasks(definition)
     task = tasks.get(job.stage.step) or tasks[f"Run {job.stage.step}"]
-    arguments = ("ReadMessage", "ResolveArguments", "ApplySettings")
+    arguments = ("ReadMessage", "ResolveArguments", "LocateModel", "ApplySettings")
     states = {state: definition["States"][state] for state in arguments if state in definition["States"]}
     states["ApplySettings"] |= {"Next": "SetModel"}
     states["SetModel"] = {

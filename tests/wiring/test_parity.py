@@ -12,8 +12,12 @@ from fraudline.catalog.workflow import WORKFLOWS
 from tests import pipeline_script
 from tests.wiring import aws
 
-# Their state machines; the other workflows run as pipelines, and on this computer.
-STATE_MACHINES = {"training": ["training"], "daily": ["daily", "daily_standard"]}
+STATE_MACHINES = {
+    "training": ["training"],
+    "daily": ["daily", "daily_standard"],
+    "deployment": ["rollback"],
+    "backfill": ["backfill"],
+}
 PARAMETERS = [
     (workflow.name, step.stage, parameter)
     for workflow in WORKFLOWS.values()
@@ -38,7 +42,7 @@ def test_every_stage_parameter_is_a_setting(workflow: str, stage, parameter):
 
 @each_parameter
 def test_every_stage_parameter_can_be_set_with_step_functions(workflow: str, stage, parameter):
-    for name in STATE_MACHINES.get(workflow, []):
+    for name in STATE_MACHINES[workflow]:
         states = aws.definition(name)["States"]
         assert setting_name(stage, parameter) in states["ResolveArguments"]["Result"]["settings"]
 

@@ -21,9 +21,9 @@ from fraudline.runtime.channels import MANIFEST_FILE
 from tests.wiring import aws
 
 AS_OF = date(2026, 6, 1)
-JOBS = [job for workflow in ("training", "daily") for job in plan(workflow)]
+JOBS = {job.stage.name: job for workflow in reversed(WORKFLOWS) for job in plan(workflow)}
 BUCKETS = {"data": "DataBucket", "root": "ResultsBucket"}
-each_job = pytest.mark.parametrize("job", JOBS, ids=[job.stage.name for job in JOBS])
+each_job = pytest.mark.parametrize("job", JOBS.values(), ids=list(JOBS))
 each_machine = pytest.mark.parametrize("name", aws.DEFINITIONS)
 
 # The services that a stage calls beside S3.
@@ -157,9 +157,11 @@ def below(key: tuple[str, str], locations: Any) -> bool:
 @each_job
 @pytest.mark.parametrize("key", every_key(), ids="/".join)
 def test_a_stage_reads_and_writes_its_channels_only(job: JobPlan, key: tuple[str, str]):
+    """Its channels in all workflows: one role runs the stage in each."""
     role, base, name = f"{job.stage.step}Role", *key
-    writes = below(key, job.outputs.values())
-    reads = writes or below(key, job.inputs.values())
+    jobs = [other for workflow in WORKFLOWS for other in plan(workflow) if other.stage is job.stage]
+    writes = any(below(key, each.outputs.values()) for each in jobs)
+    reads = writes or any(below(key, each.inputs.values()) for each in jobs)
     for action in ("s3:GetObject", "s3:ListBucket"):
         assert any(fnmatch(name, it) for it in patterns(role, action, BUCKETS[base])) == reads
     for action in ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"):
@@ -302,10 +304,17 @@ def test_every_alarm_notifies_operations():
 
 @pytest.mark.parametrize("kind", ["Failed", "TimedOut"])
 def test_a_failure_of_any_state_machine_is_an_alarm(kind: str):
-    metrics = aws.resources("CloudWatch::Alarm")[f"Executions{kind}Alarm"]["Metrics"]
+    alarms = [aws.resources("CloudWatch::Alarm")[f"{prefix}Executions{kind}Alarm"] for prefix in ("", "Express")]
+    metrics = [metric for alarm in alarms for metric in alarm["Metrics"]]
     machines = [it["MetricStat"]["Metric"]["Dimensions"][0]["Value"] for it in metrics if "MetricStat" in it]
     names = [f"${{{name}}}" for name in aws.resources("StepFunctions::StateMachine")]
     assert sorted(map(aws.text, machines)) == sorted(names)
+
+
+def test_no_alarm_holds_more_than_ten_metrics():
+    """CloudWatch's limit: https://github.com/aws/aws-cdk/issues/27144."""
+    for name, alarm in aws.resources("CloudWatch::Alarm").items():
+        assert sum("MetricStat" in it for it in alarm.get("Metrics", [])) <= 10, name
 
 
 # Schedules

@@ -35,7 +35,14 @@ TRAINED = f"{ROOT}/executions/training-{AS_OF}/Model/model/a-job/output/model.ta
 BUSY = re.compile(
     r"\w+\.\w*(Throttl|Limit|TooMany|Throughput|Service|SdkClient|AWSLambda|Internal|Concurrent|S3Exc|SageMakerExc|AWSGlueExc)"
 )
-WORKFLOW_OF = {"daily": "daily", "daily_standard": "daily", "training": "training"}
+WORKFLOW_OF = {
+    "daily": "daily",
+    "daily_standard": "daily",
+    "training": "training",
+    "backfill": "backfill",
+    "rollback": "deployment",
+}
+PUBLISHED = f"{ROOT}/models/v{AS_OF}/"
 JOBS = [(name, job) for name, workflow in WORKFLOW_OF.items() for job in plan(workflow)]
 
 each_state_machine = pytest.mark.parametrize("name", aws.DEFINITIONS)
@@ -145,7 +152,7 @@ def test_rejected_input_ends_well_where_a_pipe_would_redeliver():
         assert states[after[-1]]["Parameters"]["status"] == "rejected"
 
 
-@pytest.mark.parametrize("name", ["training", "daily_standard"])
+@pytest.mark.parametrize("name", ["training", "daily_standard", "backfill", "rollback"])
 def test_a_job_that_rejects_its_input_is_not_retried(name: str):
     """SageMaker and Glue report every failure as States.TaskFailed; only its message holds the cause."""
     for state in aws.definition(name)["States"].values():
@@ -200,6 +207,8 @@ def request(name: str, job: JobPlan, execution_input: Mapping[str, Any] | None =
     states, execution_input = definition["States"], {"as_of": str(AS_OF), **(execution_input or {})}
     data = {"as_of": str(AS_OF), "input": execution_input, "arguments": states["ResolveArguments"]["Result"]}
     data["$$"] = {"$$.Execution.Input": execution_input}
+    if "LocateModel" in states:
+        data["located"] = aws.resolved(states["LocateModel"]["Parameters"], data)
     applied = aws.resolved(states["ApplySettings"]["Parameters"], data)
     tasks = aws.tasks(definition)
     state = tasks.get(job.stage.step) or tasks[f"Run {job.stage.step}"]
@@ -269,7 +278,9 @@ def test_each_channel_is_wired_once_where_the_plan_says(name: str, job: JobPlan)
         assert Counter(key for key, _ in channels) == Counter(list(locations))
         for key, uri in channels:
             expected = f"{bases[locations[key].base]}/{resolve(locations[key].template, AS_OF)}"
-            if locations[key].job_below and channels is wired.inputs:
+            if locations[key].job_below and channels is wired.inputs and not locations[key].producer:
+                assert uri == PUBLISHED  # what an earlier training published, not its own copy, which expires
+            elif locations[key].job_below and channels is wired.inputs:
                 assert uri == TRAINED
                 assert uri.startswith(expected)
             elif not (job.stage.platform == "training" and key == SUMMARY):
@@ -317,7 +328,16 @@ def test_a_job_runs_its_stage_in_its_image(name: str, job: JobPlan):
     elif "FunctionName" in body:
         assert body["FunctionName"] == f"{job.stage.step}Function"
     else:
-        assert (name, job.stage.name) in {("training", "data-extraction"), ("training", "feature-engineering")}
+        assert (job.workflow, job.stage.name) in {
+            ("training", "data-extraction"),
+            ("training", "feature-engineering"),
+            ("backfill", "data-extraction"),
+        }
+
+
+def test_a_rollback_may_name_another_artifact():
+    (job,) = plan("deployment")
+    assert dict(wiring("rollback", job, {"model": TRAINED}).inputs)["model"] == TRAINED
 
 
 @pytest.mark.parametrize("name", WORKFLOW_OF)

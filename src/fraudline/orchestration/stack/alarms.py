@@ -60,8 +60,11 @@ def _platform_alarms() -> Resources:
             "ScheduleDeadLetters", "A schedule's message failed three times and was set aside"
         ),
         "RealtimeDeadLettersAlarm": _waiting("RealtimeDeadLetters", "A transaction could not be scored in real time"),
-        "ExecutionsFailedAlarm": _executions("ExecutionsFailed", "An execution of a state machine failed"),
-        "ExecutionsTimedOutAlarm": _executions("ExecutionsTimedOut", "An execution of a state machine timed out"),
+        # A metric math alarm holds at most 10 metrics, so the two kinds of state machine have an alarm each.
+        "ExecutionsFailedAlarm": _executions("STANDARD", "ExecutionsFailed", "failed"),
+        "ExecutionsTimedOutAlarm": _executions("STANDARD", "ExecutionsTimedOut", "timed out"),
+        "ExpressExecutionsFailedAlarm": _executions("EXPRESS", "ExecutionsFailed", "failed"),
+        "ExpressExecutionsTimedOutAlarm": _executions("EXPRESS", "ExecutionsTimedOut", "timed out"),
     }
 
 
@@ -105,13 +108,13 @@ def _waiting(queue: str, description: str) -> Resource:
     return _alarm(description, metric, "Maximum")
 
 
-def _executions(metric: str, description: str) -> Resource:
-    """Return an alarm on the sum over all state machines."""
+def _executions(kind: str, metric: str, ended: str) -> Resource:
+    """Return an alarm on the sum over all state machines of a kind."""
     total = {"Id": "all", "Expression": "SUM(METRICS())", "Label": "executions", "ReturnData": True}
     return {
         "Type": "AWS::CloudWatch::Alarm",
         "Properties": {
-            "AlarmDescription": description,
+            "AlarmDescription": f"An execution of a {kind} state machine {ended}",
             "EvaluationPeriods": 1,
             "ComparisonOperator": "GreaterThanThreshold",
             "Threshold": 0,
@@ -130,6 +133,7 @@ def _executions(metric: str, description: str) -> Resource:
                         },
                     }
                     for machine in MACHINES
+                    if machine.kind == kind
                 ),
             ],
         },

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from fraudline.catalog.plan import JobPlan, Location, plan
 from fraudline.catalog.stages import PUBLISH_HISTORY
+from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.orchestration.stack.intrinsics import Noted, Resource, Resources, Value, arn, attribute, ref, sub
 from fraudline.orchestration.stack.policies import Statement, network_policies, pass_roles, role, statement
 from fraudline.orchestration.step_functions.jobs import GLUE_JOBS, runs_on_glue
@@ -55,7 +56,8 @@ _CALLS: dict[str, list[Statement]] = {
 
 def roles() -> Resources:
     """Return the roles of stages, real-time functions, the endpoint and pipelines, and how they join the network."""
-    jobs = [job for workflow in ("training", "daily") for job in plan(workflow)]
+    stages = _jobs_by_stage()
+    jobs = [jobs[0] for jobs in stages.values()]
     realtime = _realtime_roles()
     network = {
         "Job": [*(_name(job) for job in jobs if _joins_as_job(job)), "ServingRole"],
@@ -63,7 +65,7 @@ def roles() -> Resources:
         "Glue": [_name(job) for job in jobs if "glue" in services(job)],
     }
     return {
-        **{_name(job): _stage_role(job) for job in jobs},
+        **{_name(jobs[0]): _stage_role(jobs) for jobs in stages.values()},
         **realtime,
         **network_policies(network),
         "ServingRole": role(["sagemaker"], "serve", _reads("root", ["models/*"], "Models"), ["JobPolicy"]),
@@ -71,6 +73,15 @@ def roles() -> Resources:
             "SageMaker Pipelines run every job of a pipeline as one role: pipeline.py upsert --role.", _pipeline_role()
         ),
     }
+
+
+def _jobs_by_stage() -> dict[str, list[JobPlan]]:
+    """Return each stage's jobs in all workflows, since a stage has one role."""
+    stages: dict[str, list[JobPlan]] = {}
+    for workflow in WORKFLOWS:
+        for job in plan(workflow):
+            stages.setdefault(job.stage.name, []).append(job)
+    return stages
 
 
 def services(job: JobPlan) -> list[str]:
@@ -84,9 +95,11 @@ def _name(job: JobPlan) -> str:
     return f"{job.stage.step}Role"
 
 
-def _stage_role(job: JobPlan) -> Resource:
-    managed = [_MANAGED[service] for service in reversed(services(job))]
-    return role(services(job), job.stage.name, _statements(job), managed)
+def _stage_role(jobs: list[JobPlan]) -> Resource:
+    """Return the role of a stage, for its jobs in all workflows."""
+    used = services(jobs[0])
+    managed = [_MANAGED[service] for service in reversed(used)]
+    return role(used, jobs[0].stage.name, _statements(jobs), managed)
 
 
 def _joins_as_job(job: JobPlan) -> bool:
@@ -94,18 +107,19 @@ def _joins_as_job(job: JobPlan) -> bool:
     return "sagemaker" in services(job) and job.stage.platform != "training"
 
 
-def _statements(job: JobPlan) -> list[Statement]:
-    outputs = [*job.explicit_outputs.values(), job.outputs["summary"]]
-    deliveries = _patterns(location for location in job.inputs.values() if location.base == "data")
+def _statements(jobs: list[JobPlan]) -> list[Statement]:
+    inputs = [location for job in jobs for location in job.inputs.values()]
+    outputs = [location for job in jobs for location in (*job.explicit_outputs.values(), job.outputs["summary"])]
+    deliveries = _patterns(location for location in inputs if location.base == "data")
     written = _patterns(outputs)  # to write is also to read
-    read = _patterns(location for location in job.inputs.values() if location.base == "root")
+    read = _patterns(location for location in inputs if location.base == "root")
     only_read = [pattern for pattern in read if pattern not in written]
     return [
         *(_reads("data", deliveries, "Deliveries") if deliveries else []),
         *([statement("Read", "s3:GetObject", _objects("root", only_read))] if only_read else []),
         statement("Write", _WRITE, _objects("root", written)),
         _lists("List", "root", sorted({*read, *written})),
-        *_CALLS.get(job.stage.name, []),
+        *_CALLS.get(jobs[0].stage.name, []),
     ]
 
 

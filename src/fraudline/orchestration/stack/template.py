@@ -62,11 +62,13 @@ def _headed(heading: str, resources: Resources) -> list[tuple[str, Any]]:
 
 
 def _outputs() -> dict[str, Any]:
-    names = ("ScoresTable", "HistoryTable", "AlertsTopic", "CasesTopic", "OperationsTopic", "TrainingMachine")
+    names = ("ScoresTable", "HistoryTable", "AlertsTopic", "CasesTopic", "OperationsTopic", "TrainingMachine",
+             "DailyStandardMachine", "BackfillMachine", "RollbackMachine")  # fmt: skip
     return {
         "Data": {"Description": "Where raw/ and labeled/ are delivered", "Value": sub("s3://${DataBucket}")},
         "Root": {"Description": "Where every output is written", "Value": sub("s3://${ResultsBucket}")},
         **{name: {"Value": ref(name)} for name in names},
+        **{queue: {"Value": attribute(queue)} for queue in ("ScheduleDeadLetters", "RealtimeDeadLetters")},
         "DailyMachine": {"Value": choose("Express", ref("DailyMachine"), ref("DailyStandardMachine"))},
         "PipelineRole": {"Condition": "Pipelines", "Value": attribute("PipelineRole")},
     }

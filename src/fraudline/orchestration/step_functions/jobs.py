@@ -8,6 +8,7 @@ from fraudline.catalog.plan import JobPlan
 from fraudline.entrypoints.platforms import input_folders, output_folders
 from fraudline.orchestration.step_functions import retries
 from fraudline.orchestration.step_functions.expressions import (
+    SETTINGS,
     as_text,
     keyed,
     mounted_uri,
@@ -19,11 +20,14 @@ from fraudline.orchestration.step_functions.expressions import (
 
 State = dict[str, Any]
 
-# Glue runs these stages in the training workflow; the substitutions are the names of the Glue jobs.
+# Glue runs these stages in workflows that read months of raw data; the substitutions are the names of the Glue jobs.
 GLUE_JOBS = {"data-extraction": "${DataExtractJob}", "feature-engineering": "${FeatureEngJob}"}
+_GLUE_WORKFLOWS = ("training", "backfill")
 # The time limit of jobs on SageMaker and Glue.
 JOB_SECONDS = 86_400
 VOLUME_GB = 30
+# The member of an execution's input that names the artifact of an earlier training.
+MODEL = "model"
 
 
 def invocation(job: JobPlan) -> State:
@@ -44,7 +48,7 @@ def invocation(job: JobPlan) -> State:
 
 def runs_on_glue(job: JobPlan) -> bool:
     """Return True if Glue runs the stage instead of SageMaker."""
-    return job.workflow == "training" and job.stage.name in GLUE_JOBS
+    return job.workflow in _GLUE_WORKFLOWS and job.stage.name in GLUE_JOBS
 
 
 def task(job: JobPlan) -> State:
@@ -179,7 +183,7 @@ def _training_input(job: JobPlan, name: str) -> State:
 def _input_uri(job: JobPlan, name: str) -> str:
     location = job.inputs[name]
     if location.job_below:  # only the Training job knows the folder that it created
-        return "$.TrainModel.job.model"
+        return "$.TrainModel.job.model" if location.producer else f"{SETTINGS}.{MODEL}"
     return mounted_uri(location)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fraudline.catalog.plan import JobPlan, plan, title
-from fraudline.catalog.stages import RUN
-from fraudline.catalog.workflow import CHAMPION, WORKFLOWS
+from fraudline.catalog.plan import JobPlan, Location, plan, title
+from fraudline.catalog.stages import EVALUATE_MODEL, RUN
+from fraudline.catalog.workflow import CHAMPION, MODELS, WORKFLOWS
 from fraudline.entrypoints.aws_lambda import InputRejected
 from fraudline.entrypoints.run import INPUT_REJECTED
 from fraudline.orchestration.step_functions import jobs, retries
+from fraudline.orchestration.step_functions.expressions import keyed, mounted_uri
 
 State = dict[str, Any]
 States = dict[str, State]
@@ -29,6 +30,8 @@ def state_machines() -> dict[str, dict[str, Any]]:
         "daily": _daily_express(),
         "daily_standard": _standard("daily", "As Processing jobs, for days that outgrow five minutes of Lambda."),
         "training": _standard("training", ""),
+        "backfill": _standard("backfill", ""),
+        "rollback": _standard("deployment", "Of the training as of as_of, unless model names another artifact."),
     }
 
 
@@ -84,7 +87,7 @@ def _daily_express() -> dict[str, Any]:
 def _standard(workflow: str, remark: str) -> dict[str, Any]:
     states: States = _arguments(workflow, "$$.Execution.Input", with_channels=True)
     for job in plan(workflow):
-        if CHAMPION in job.step.writes.values():
+        if CHAMPION in job.step.writes.values() and EVALUATE_MODEL.step in states:
             states["Gate"] = _gate(job.stage.step)
         states[job.stage.step] = _job(job)
     chained = _chain(states, "Done") | {"Done": {"Type": "Succeed"}, **_failure(workflow)}
@@ -114,7 +117,9 @@ def _arguments(workflow: str, execution_input: str, *, with_channels: bool) -> S
     """Return the states that resolve explicit channels and settings; an execution's settings override the stack's."""
     channels = {job.stage.step: jobs.explicit_channels(job) for job in plan(workflow) if not jobs.runs_on_glue(job)}
     resolved: State = {"settings": _settings(workflow)}
-    applied = {"as_of.$": "$.as_of", "settings.$": f"States.JsonMerge($.arguments.settings, {execution_input}, false)"}
+    located = _located_model(workflow)
+    settings = "States.JsonMerge($.arguments.settings, $.located, false)" if located else "$.arguments.settings"
+    applied = {"as_of.$": "$.as_of", "settings.$": f"States.JsonMerge({settings}, {execution_input}, false)"}
     if with_channels:
         resolved["channels"] = {step: options for step, options in channels.items() if any(options.values())}
         applied["channels.$"] = "$.arguments.channels"
@@ -125,11 +130,32 @@ def _arguments(workflow: str, execution_input: str, *, with_channels: bool) -> S
             "Result": resolved,
             "ResultPath": "$.arguments",
         },
+        **located,
         "ApplySettings": {
             "Comment": "The execution's own settings replace the stack's.",
             "Type": "Pass",
             "Parameters": applied,
         },
+    }
+
+
+def _located_model(workflow: str) -> States:
+    """Return the state that locates the model of an earlier training, where the workflow deploys one.
+
+    The published artifact lies at a known address; only the Training job knew the address of its own copy, which also
+    expires with its execution.
+    """
+    inputs = [location for job in plan(workflow) for location in job.inputs.values()]
+    if not any(location.job_below and not location.producer for location in inputs):
+        return {}
+    published = mounted_uri(Location(MODELS.base, MODELS.template))
+    return {
+        "LocateModel": {
+            "Comment": "The artifact that the training published; a member of the execution's input replaces it.",
+            "Type": "Pass",
+            "Parameters": keyed(jobs.MODEL, published),
+            "ResultPath": "$.located",
+        }
     }
 
 
