@@ -37,7 +37,9 @@ def run(
     train, validation = read_labeled_features(channels, "train"), read_labeled_features(channels, "validation")
     if train.contract["contract"] != validation.contract["contract"]:
         reason = difference(validation.contract, train.contract)
-        raise InputError(f"channel 'validation': it does not match channel 'train': {reason}; engineer both again")
+        raise InputError(
+            f"channel 'validation': it does not match channel 'train': {reason}; run feature-engineering again"
+        )
     stopping, calibrating = _halves(validation)
     _log.info("fitting %d rows, %d of them fraud", len(train.labels), train.labels.sum())
     parameters = {"rounds": rounds, "max_depth": max_depth, "learning_rate": learning_rate, "seed": seed}
@@ -73,8 +75,11 @@ def _manifest(
         "calibration": calibration,
         "trees": booster.num_boosted_rounds(),
         "parameters": parameters,
-        "train": _period(train),
-        "validation": {**_period(validation), "average_precision": average_precision(validation.labels, margins)},
+        "train": _split_summary(train),
+        "validation": {
+            **_split_summary(validation),
+            "average_precision": average_precision(validation.labels, margins),
+        },
         "histograms": _histograms(train),
         "versions": {"fraudline": __version__, "xgboost": xgboost.__version__, "python": platform.python_version()},
     }
@@ -178,7 +183,7 @@ def _subset(validation: FeatureTable, rows: NDArray[np.bool_]) -> FeatureTable:
     )
 
 
-def _period(table: FeatureTable) -> dict[str, Any]:
+def _split_summary(table: FeatureTable) -> dict[str, Any]:
     """Return the period of a table (``end`` is excluded) and its counts, for the manifest."""
     return {
         "first": table.contract["first"],
