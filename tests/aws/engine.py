@@ -49,15 +49,14 @@ from moto.stepfunctions.responses import StepFunctionResponse
 
 from fraudline.runtime import aws as aws_clients
 from tests import emulator
-from tests.aws import formation, registry
+from tests.aws import formation, registry, states
+from tests.aws.states import EXPRESS_SECONDS, Joint
 from tests.entrypoints.jobs import tagged
 from tests.wiring.aws import operation
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-EXPRESS_SECONDS = 300  # the service's limit for an EXPRESS execution
 
 Properties = Mapping[str, Any]
-Joint = tuple[Any, str, Any]  # the owner in moto, the attribute's name, its replacement
 
 
 @dataclass
@@ -259,7 +258,8 @@ def engine() -> Iterator[Engine]:
         joints.enter_context(patch.dict("os.environ", environment | {"MOTO_PORT": str(port)}))
         joints.enter_context(patch.dict(default_user_config, {"stepfunctions": {"execute_state_machine": True}}))
         started = Engine(environment["AWS_ENDPOINT_URL"], Functions(containers, environment))
-        for owner, name, replacement in (*_joints(started), *_joints_of_tasks(), *registry.joints()):
+        modules = (*registry.joints(), *states.joints())
+        for owner, name, replacement in (*_joints(started), *_joints_of_tasks(), *modules):
             joints.enter_context(patch.object(owner, name, replacement, create=True))
         aws_clients.client.cache_clear()
         joints.callback(aws_clients.client.cache_clear)
@@ -366,6 +366,7 @@ def _joints_of_executions() -> Iterator[Joint]:
     def start_execution(
         backend: Any, state_machine_arn: str, name: str | None = None, execution_input: Any = None, trace: Any = None
     ) -> Any:
+        states.check_input(execution_input)
         return start(backend, state_machine_arn, name or str(uuid.uuid4()), execution_input, trace)
 
     def start_execution_details(execution: Execution) -> Any:
