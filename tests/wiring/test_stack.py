@@ -168,6 +168,51 @@ def test_a_stage_reads_and_writes_its_channels_only(job: JobPlan, key: tuple[str
         assert any(fnmatch(name, it) for it in patterns(role, action, BUCKETS[base])) == writes
 
 
+EVERY_JOB = [job for workflow in WORKFLOWS for job in plan(workflow)]
+
+
+@pytest.mark.parametrize("key", every_key(), ids="/".join)
+def test_pipelines_read_and_write_what_their_stages_do(key: tuple[str, str]):
+    """One role runs every job of a pipeline, so it may do what any stage may do, and no more."""
+    base, name = key
+    writes = any(below(key, job.outputs.values()) for job in EVERY_JOB)
+    reads = writes or any(below(key, job.inputs.values()) for job in EVERY_JOB)
+    assert reads
+    for action in ("s3:GetObject", "s3:ListBucket"):
+        assert any(fnmatch(name, it) for it in patterns("PipelineRole", action, BUCKETS[base]))
+    for action in ("s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"):
+        assert any(fnmatch(name, it) for it in patterns("PipelineRole", action, BUCKETS[base])) == writes
+
+
+@pytest.mark.parametrize("key", ["labeled/part.csv", "raw/2026-05-31/part.csv", "elsewhere/a", "executions/other/a"])
+def test_pipelines_write_no_deliveries_and_nothing_elsewhere(key: str):
+    for bucket in BUCKETS.values():
+        assert not any(fnmatch(key, it) for it in patterns("PipelineRole", "s3:PutObject", bucket))
+
+
+def calls(role: str) -> set[tuple[str, str]]:
+    """Return each action of a role, other than on objects in S3, with the resource that it is for."""
+    return {
+        (action, aws.text(resource))
+        for statement in aws.statements(role)
+        for action in aws.as_list(statement["Action"])
+        for resource in aws.as_list(statement["Resource"])
+        if not action.startswith("s3:")
+    }
+
+
+def test_pipelines_call_what_their_stages_call():
+    """Beside that, they run jobs as themselves and register models."""
+    of_stages = {call for job in EVERY_JOB for call in calls(f"{job.stage.step}Role")}
+    own = calls("PipelineRole") - of_stages
+    assert calls("PipelineRole") >= of_stages
+    jobs = {f"{verb}{kind}Job" for verb in ("Create", "Describe", "Stop") for kind in ("Processing", "Training")}
+    packages = {f"{verb}ModelPackage{kind}" for verb in ("Create", "Describe") for kind in ("", "Group")}
+    actions = {action.partition(":")[2] for action, _ in own}
+    assert actions == {*jobs, *packages, "AddTags", "PassRole"}
+    assert not [resource for _, resource in own if resource.endswith(":*")]
+
+
 @each_job
 def test_a_stage_calls_its_own_services_only(job: JobPlan):
     services = {action.partition(":")[0] for action in aws.allowed_actions(f"{job.stage.step}Role")} - {"s3"}

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fraudline.orchestration.stack.intrinsics import Resource, Resources, Value, arn, attribute, ref, sub
+from fraudline.orchestration.stack.intrinsics import (
+    NOTHING,
+    Resource,
+    Resources,
+    Value,
+    arn,
+    attribute,
+    choose,
+    ref,
+    sub,
+)
 from fraudline.orchestration.stack.parameters import KEY
 
 Statement = dict[str, Any]
@@ -179,9 +189,14 @@ def network_policies(roles: dict[str, list[str]]) -> Resources:
             "Condition": "InVpc",
             "Properties": {
                 "Description": f"How {service} joins the network",
-                "Roles": [ref(name) for name in roles[kind]],
+                "Roles": [_if_it_exists(name) for name in roles[kind]],
                 "PolicyDocument": document(statement("JoinTheNetwork", actions, "*")),
             },
         }
         for kind, (service, actions) in _NETWORK.items()
     }
+
+
+def _if_it_exists(role: str) -> Value:
+    """Return a reference to a role; the role of pipelines exists with that engine only."""
+    return choose("Pipelines", ref(role), NOTHING) if role == "PipelineRole" else ref(role)

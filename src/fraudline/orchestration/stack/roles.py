@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from fnmatch import fnmatch
 
 from fraudline.catalog.plan import JobPlan, Location, plan
+from fraudline.catalog.stage import SUMMARY
 from fraudline.catalog.stages import PUBLISH_HISTORY
 from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.orchestration.stack.intrinsics import Noted, Resource, Resources, Value, arn, attribute, ref, sub
@@ -18,6 +20,7 @@ GLUE_STAGES = {stage: placeholder.strip("${}") for stage, placeholder in GLUE_JO
 _MANAGED = {"glue": "GluePolicy", "sagemaker": "JobPolicy", "lambda": "FunctionPolicy"}
 _BUCKETS = {"data": "DataBucket", "root": "ResultsBucket"}
 _WRITE = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+_PIPELINE_JOBS = ("Processing", "Training")
 _ENDPOINT = arn("sagemaker", "endpoint/${EndpointName}")
 
 # What stages call besides S3.
@@ -60,7 +63,7 @@ def roles() -> Resources:
     jobs = [jobs[0] for jobs in stages.values()]
     realtime = _realtime_roles()
     network = {
-        "Job": [*(_name(job) for job in jobs if _joins_as_job(job)), "ServingRole"],
+        "Job": [*(_name(job) for job in jobs if _joins_as_job(job)), "PipelineRole", "ServingRole"],
         "Function": [*(_name(job) for job in jobs if "lambda" in services(job)), *realtime],
         "Glue": [_name(job) for job in jobs if "glue" in services(job)],
     }
@@ -69,9 +72,7 @@ def roles() -> Resources:
         **realtime,
         **network_policies(network),
         "ServingRole": role(["sagemaker"], "serve", _reads("root", ["models/*"], "Models"), ["JobPolicy"]),
-        "PipelineRole": Noted(
-            "SageMaker Pipelines run every job of a pipeline as one role: pipeline.py upsert --role.", _pipeline_role()
-        ),
+        "PipelineRole": Noted("SageMaker Pipelines run every job of a pipeline as one role.", _pipeline_role()),
     }
 
 
@@ -108,18 +109,20 @@ def _joins_as_job(job: JobPlan) -> bool:
 
 
 def _statements(jobs: list[JobPlan]) -> list[Statement]:
+    """Return what a role may do that runs these jobs."""
     inputs = [location for job in jobs for location in job.inputs.values()]
-    outputs = [location for job in jobs for location in (*job.explicit_outputs.values(), job.outputs["summary"])]
+    outputs = [location for job in jobs for location in (*job.explicit_outputs.values(), job.outputs[SUMMARY])]
+    calls = {job.stage.name: _CALLS.get(job.stage.name, []) for job in jobs}
     deliveries = _patterns(location for location in inputs if location.base == "data")
     written = _patterns(outputs)  # to write is also to read
     read = _patterns(location for location in inputs if location.base == "root")
-    only_read = [pattern for pattern in read if pattern not in written]
+    only_read = [pattern for pattern in read if not any(fnmatch(pattern, wider) for wider in written)]
     return [
         *(_reads("data", deliveries, "Deliveries") if deliveries else []),
         *([statement("Read", "s3:GetObject", _objects("root", only_read))] if only_read else []),
         statement("Write", _WRITE, _objects("root", written)),
-        _lists("List", "root", sorted({*read, *written})),
-        *_CALLS.get(jobs[0].stage.name, []),
+        _lists("List", "root", sorted([*only_read, *written])),
+        *(call for stage in calls.values() for call in stage),
     ]
 
 
@@ -170,28 +173,19 @@ def _realtime_roles() -> Resources:
 
 
 def _pipeline_role() -> Value:
-    data, results = ([attribute(bucket), sub(f"${{{bucket}.Arn}}/*")] for bucket in _BUCKETS.values())
+    """Return the role of pipelines: it may do what each of their stages may, start their jobs, and register models.
+
+    SageMaker names the jobs of pipelines pipelines-EXECUTION-STEP-SUFFIX, as the events of its guide show.
+    """
     own_name = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${AWS::StackName}-PipelineRole-*"
+    verbs = [f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop") for kind in _PIPELINE_JOBS]
+    jobs = [arn("sagemaker", f"{kind.lower()}-job/pipelines-*") for kind in _PIPELINE_JOBS]
+    packages = [f"sagemaker:{verb}ModelPackage{kind}" for verb in ("Create", "Describe") for kind in ("", "Group")]
+    registry = [arn("sagemaker", "model-package-group/*"), arn("sagemaker", "model-package/*")]
     statements = [
-        statement("ReadDeliveries", ["s3:GetObject", "s3:ListBucket"], data),
-        statement("Write", sorted([*_WRITE, "s3:ListBucket"]), results),
-        statement(
-            "RunJobs",
-            [
-                "sagemaker:AddTags",
-                "sagemaker:CreateModelPackage",
-                "sagemaker:CreateModelPackageGroup",
-                "sagemaker:CreateProcessingJob",
-                "sagemaker:CreateTrainingJob",
-                "sagemaker:DescribeModelPackage",
-                "sagemaker:DescribeModelPackageGroup",
-                "sagemaker:DescribeProcessingJob",
-                "sagemaker:DescribeTrainingJob",
-                "sagemaker:StopProcessingJob",
-                "sagemaker:StopTrainingJob",
-            ],
-            arn("sagemaker", "*"),
-        ),
+        *_statements([job for workflow in WORKFLOWS for job in plan(workflow)]),
+        statement("RunJobs", ["sagemaker:AddTags", *verbs], jobs),
+        statement("RegisterModels", ["sagemaker:AddTags", *packages], registry),
         pass_roles("AsItself", sub(own_name)),
     ]
     return {**role(["sagemaker"], "pipelines", statements, ["JobPolicy"]), "Condition": "Pipelines"}
