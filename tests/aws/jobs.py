@@ -112,7 +112,9 @@ def run_processing_job(request: Request, ml: Path, run: RunContainer) -> Outcome
     message = _reported(ml / "output" / "message")
     if code:
         return Outcome(message, f"AlgorithmError: See job logs for more information, exit code: {code}")
-    for output in outputs:
+    # In any order, so in the worst one: the summary's prefix, which contains the others, is uploaded first. An upload
+    # only adds: what lies below the prefix already stays.
+    for output in sorted(outputs, key=lambda output: len(output["S3Uri"])):
         s3.upload(_below(ml, output["LocalPath"]), output["S3Uri"], str)
     return Outcome(message)
 

@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.aws import jobs as jobs_module
 from tests.aws.engine import Engine
 from tests.aws.jobs import Container, Jobs, Outcome, create_glue_job, jobs, run_processing_job, run_training_job
 
@@ -114,6 +115,35 @@ def test_a_processing_job_has_inputs_configuration_and_outputs(tmp_path: Path):
 
     assert run_processing_job(PROCESSING, tmp_path / "ml", run) == Outcome("x" * 1024)
     assert keys("out/") == ["out/table"]
+
+
+@pytest.mark.usefixtures("running")
+def test_an_upload_only_adds_and_outputs_have_no_order(tmp_path: Path):
+    """S3UploadMode EndOfJob copies files to a prefix; no document promises a deletion, or an order among outputs.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingS3Output.html
+    """
+    folder = "/opt/ml/processing/output"
+    outputs = [
+        {"OutputName": name, "S3Output": {"S3Uri": uri, "LocalPath": f"{folder}/{name}", "S3UploadMode": "EndOfJob"}}
+        for name, uri in {"rows": "s3://jobs/run/rows/", "summary": "s3://jobs/run/"}.items()
+    ]
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket="jobs", Key="run/rows/part-9", Body=b"of an earlier run")
+
+    def run(_: Container, ml: Path) -> int:
+        (ml / "processing/output/rows/part-0").write_text("1")
+        (ml / "processing/output/summary/summary.json").write_text("{}")
+        return 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        uploaded: list[str] = []
+        upload = jobs_module.s3.upload
+        patch.setattr(jobs_module.s3, "upload", lambda *words: (uploaded.append(words[1]), upload(*words)))
+        request = {**PROCESSING, "ProcessingOutputConfig": {"Outputs": outputs}}
+        assert run_processing_job(request, tmp_path / "ml", run) == Outcome()
+    assert uploaded == ["s3://jobs/run/", "s3://jobs/run/rows/"]
+    assert keys("run/") == ["run/rows/part-0", "run/rows/part-9", "run/summary.json"]
 
 
 @pytest.mark.usefixtures("running")

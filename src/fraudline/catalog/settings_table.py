@@ -258,7 +258,7 @@ def _table() -> tuple[Setting, ...]:
             "boolean",
             False,
             "true or false",
-            "no network for what needs none: jobs of pipelines, and the endpoint's container",
+            "no network for what needs none: training in pipelines, and the endpoint's container",
             tools=(PIPELINE, DEPLOY),
             cloudformation="NetworkIsolation",
         ),

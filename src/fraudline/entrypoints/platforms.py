@@ -52,6 +52,10 @@ class Platform(ABC):
         """Return the folder of each output in this job."""
         return self.output_folders()
 
+    def uploads(self) -> dict[str, str]:
+        """Return the s3:// prefix to which the service uploads each output once the stage has ended."""
+        return {}
+
     def checkpoints(self) -> Path | None:
         """Return the folder that outlives an interrupted job, None where there is none."""
         return None
@@ -124,9 +128,20 @@ class Processing(Platform):
 
     def outputs(self) -> dict[str, str]:
         """Return the folder of each output channel, and of the summary, in this job."""
-        items = (self._job().get("ProcessingOutputConfig") or {}).get("Outputs") or []
-        configured = {item["OutputName"]: _s3_part(item, "S3Output").get("LocalPath") for item in items}
+        configured = {item["OutputName"]: _s3_part(item, "S3Output").get("LocalPath") for item in self._job_outputs()}
         return {name: configured.get(name) or folder for name, folder in self.output_folders().items()}
+
+    def uploads(self) -> dict[str, str]:
+        """Return the s3:// prefix of each output in this job, also where the job uploads a folder that contains it."""
+        uris = {}
+        for item in self._job_outputs():
+            target = _s3_part(item, "S3Output")
+            uri, path = target.get("S3Uri") or "", target.get("LocalPath")
+            for name, folder in self.outputs().items():
+                if path and uri.startswith("s3://") and Path(folder).is_relative_to(path):
+                    below = Path(folder).relative_to(path).as_posix()
+                    uris[name] = f"{uri.rstrip('/')}/" if below == "." else f"{uri.rstrip('/')}/{below}/"
+        return uris
 
     def check_configuration(self) -> None:
         """Raise InputError for several instances or input mode Pipe."""
@@ -144,6 +159,9 @@ class Processing(Platform):
 
     def _job_inputs(self) -> list[dict[str, Any]]:
         return self._job().get("ProcessingInputs") or []
+
+    def _job_outputs(self) -> list[dict[str, Any]]:
+        return (self._job().get("ProcessingOutputConfig") or {}).get("Outputs") or []
 
 
 class Training(Platform):

@@ -110,7 +110,8 @@ def _run(stage: Stage, options: Mapping[str, Any]) -> tuple[Summary, Mapping[str
         if as_of := values.get("as_of"):
             inputs = {name: resolve(location, as_of) for name, location in inputs.items()}
             outputs = {name: resolve(location, as_of) for name, location in outputs.items()}
-        return _run_over(stage, platform, inputs, outputs, values), outputs
+        uploads = {name: uri for name, uri in platform.uploads().items() if name not in explicit_outputs}
+        return _run_over(stage, platform, inputs, outputs, uploads, values), outputs
     except Exception as error:
         if explanation := faults.explain(error, outputs):
             raise explanation from error
@@ -118,11 +119,16 @@ def _run(stage: Stage, options: Mapping[str, Any]) -> tuple[Summary, Mapping[str
 
 
 def _run_over(
-    stage: Stage, platform: Platform, inputs: Mapping[str, str], outputs: Mapping[str, str], values: Mapping[str, Any]
+    stage: Stage,
+    platform: Platform,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    uploads: Mapping[str, str],
+    values: Mapping[str, Any],
 ) -> Summary:
     from fraudline.runtime.channels import Channels  # noqa: PLC0415 - polars takes longer than --help may
 
-    with Channels(stage, inputs, outputs, platform.checkpoints(), platform.root) as channels:
+    with Channels(stage, inputs, outputs, platform.checkpoints(), platform.root, uploads) as channels:
         summary = call(stage, channels, values)
         channels.commit(summary, replace=values.get("replace", False))
     return summary

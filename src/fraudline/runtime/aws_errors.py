@@ -78,7 +78,9 @@ _CODES = {
 }
 # Errors of boto3 without an answer from AWS, by class name, because stages over folders never import botocore.
 _CLASSES = {
-    "NoCredentialsError": Remedy("sign in, set AWS_PROFILE, or give the job a role"),
+    "NoCredentialsError": Remedy(
+        "sign in, set AWS_PROFILE, or give the job a role, and a network: isolated jobs get none"
+    ),
     "NoRegionError": Remedy("set AWS_DEFAULT_REGION"),
     "ConnectTimeoutError": _NETWORK,
     "ConnectionClosedError": _NETWORK,

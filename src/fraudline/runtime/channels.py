@@ -35,6 +35,8 @@ class Channels:
         outputs: the same for each channel that is written, and for ``summary``.
         checkpoints: a folder that outlives the instance, if the platform has one.
         mounts: the folder below which the platform mounts channels, if it does.
+        uploads: the s3:// prefix of each output that the platform uploads after the stage. An upload only adds, so the
+            stage deletes what an earlier run left there.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class Channels:
         outputs: Mapping[str, str],
         checkpoints: Path | None = None,
         mounts: Path | None = None,
+        uploads: Mapping[str, str] | None = None,
     ) -> None:
         self.checkpoints = checkpoints
         self._mounts = mounts
+        self._uploads = uploads or {}
         self._reads = {channel.name: channel for channel in stage.reads}
         self._writes = {channel.name: channel for channel in stage.writes}
         self._inputs, self._outputs = inputs, outputs
@@ -54,14 +58,21 @@ class Channels:
         self._staged: dict[str, Path] = {}
         self._direct: set[str] = set()
         self._published: set[str] = set()
+        self._withdrawn: dict[str, str] = {}
 
     def __enter__(self) -> Channels:
-        for name in self._writes:
-            if self.destination(name):
-                self.output(name)  # so that an unwritable output fails before hours of work, not afterwards
+        try:
+            for name in self._writes:
+                if self.destination(name):
+                    self.output(name)  # so that an unwritable output fails before hours of work, not afterwards
+            self._withdraw_summary()  # an earlier run's must not stand for what this run is about to replace
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._restore_summary()
         for folder in self._staged.values():
             shutil.rmtree(folder, ignore_errors=True)
         if self._scratch:
@@ -184,12 +195,12 @@ class Channels:
     def direct_output(self, name: str) -> str:
         """Return the location to which instances write an output directly: the staged folder, or the s3:// prefix.
 
-        For an s3:// prefix, delete the summary, so that the prefix does not count until ``commit`` writes a new one.
+        The earlier summary stays withdrawn, so that a prefix does not count until ``commit`` writes a new one.
         """
         location = self.destination(name)
         if not s3.is_uri(location):
             return str(self.output(name))
-        self._withdraw_summary()
+        self._withdrawn.clear()
         self._direct.add(name)
         return location
 
@@ -230,11 +241,11 @@ class Channels:
         # All published channels are checked before any output changes.
         published = [name for name, channel in self._writes.items() if channel.published]
         unchanged = [name for name in published if name in self._published or self._is_unchanged(name, replace)]
-        if self.destination(SUMMARY):
-            self._withdraw_summary()
+        self._withdrawn.clear()
         for name, staged in self._staged.items():
             if name not in unchanged:
                 self._move_into_place(name, staged)
+                self._prune_upload(name)
 
     def _is_unchanged(self, name: str, replace: bool) -> bool:
         """Return True if a published channel keeps its content, because nothing or the same was written."""
@@ -244,7 +255,7 @@ class Channels:
 
     def _holds_same(self, name: str) -> bool:
         """Return True if a published channel has the staged content, False if empty; otherwise raise InputError."""
-        location = self.destination(name)
+        location = self._uploads.get(name, self.destination(name))
         text = _read_text(location, MANIFEST_FILE)
         if text is None:
             return False
@@ -257,11 +268,24 @@ class Channels:
         )
 
     def _withdraw_summary(self) -> None:
-        location = self.destination(SUMMARY)
-        if s3.is_uri(location):
-            s3.delete(location, SUMMARY_FILE)
-        else:
-            Path(location, SUMMARY_FILE).unlink(missing_ok=True)
+        """Remove the summary of an earlier run, also where the platform will upload the next one."""
+        for location in filter(None, (self.destination(SUMMARY), self._uploads.get(SUMMARY))):
+            text = s3.pop(location, SUMMARY_FILE) if s3.is_uri(location) else _pop(Path(location, SUMMARY_FILE))
+            if text is not None:
+                self._withdrawn[location] = text
+
+    def _restore_summary(self) -> None:
+        """Put the withdrawn summary back: this run has failed before it changed any output that it describes."""
+        for location, text in self._withdrawn.items():
+            if s3.is_uri(location):
+                s3.write(location, SUMMARY_FILE, text)
+            else:
+                Path(location, SUMMARY_FILE).write_text(text)
+
+    def _prune_upload(self, name: str) -> None:
+        """Delete what an earlier run left where the platform will upload an output; an upload only adds."""
+        if name != SUMMARY and name in self._uploads:  # the summary's prefix contains those of the channels
+            s3.prune(Path(self.destination(name)), self._uploads[name])
 
     def _move_into_place(self, name: str, staged: Path) -> None:
         location = self.destination(name)
@@ -365,6 +389,15 @@ def _read_text(location: str, file: str) -> str | None:
         return s3.read(location, file)
     path = Path(location, file)
     return path.read_text() if path.is_file() else None
+
+
+def _pop(path: Path) -> str | None:
+    """Return a file's text and remove it, or None if it does not exist."""
+    if not path.is_file():
+        return None
+    text = path.read_text()
+    path.unlink()
+    return text
 
 
 def _has_files(folder: Path) -> bool:

@@ -52,6 +52,12 @@ def read(uri: str, name: str) -> str | None:
     return body.decode()
 
 
+def write(uri: str, name: str, text: str) -> None:
+    """Write the text of one object below a prefix."""
+    bucket, prefix = _split(uri)
+    _client().put_object(Bucket=bucket, Key=prefix + name, Body=text.encode())
+
+
 def upload(folder: Path, uri: str, order: Callable[[str], Any]) -> None:
     """Upload all files of a folder to a prefix, in the order of ``order`` applied to their names."""
     bucket, _ = _split(uri)
@@ -66,10 +72,17 @@ def prune(folder: Path, uri: str) -> None:
         _client().delete_object(Bucket=bucket, Key=key)
 
 
-def delete(uri: str, name: str) -> None:
-    """Delete one object below a prefix, if it exists."""
+def pop(uri: str, name: str) -> str | None:
+    """Return the text of one object below a prefix and delete it, or None if it does not exist."""
     bucket, prefix = _split(uri)
-    _client().delete_object(Bucket=bucket, Key=prefix + name)
+    key = prefix + name
+    # A listing, because S3 may refuse to read a key that does not exist as if it were forbidden.
+    listed = _client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
+    if not listed or listed[0]["Key"] != key:
+        return None
+    text = read(uri, name)
+    _client().delete_object(Bucket=bucket, Key=key)
+    return text
 
 
 def _objects(folder: Path, uri: str) -> dict[str, Path]:

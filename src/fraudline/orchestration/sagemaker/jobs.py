@@ -62,7 +62,8 @@ def processing(request: Request, site: Site, session: Any) -> Any:
     """Return the request for a Processing job."""
     stage = request.job.stage
     mounted, kept = input_folders(stage), output_folders(stage)
-    network = site.network(needs_s3=bool(request.explicit))
+    # The stage itself removes what an earlier run left below its outputs.
+    network = site.network(needs_s3=True)
     processor = Processor(
         image_uri=request.image,
         # Entrypoint and arguments, because the SDK's local mode fails without an entrypoint.
@@ -89,7 +90,7 @@ def processing(request: Request, site: Site, session: Any) -> Any:
 
 def training(request: Request, site: Site, session: Any) -> Any:
     """Return the request for a Training job; its only output is the artifact, with the summary inside."""
-    network = site.network(needs_s3=bool(request.explicit))
+    network = site.network(needs_s3=False)
     (output,) = request.job.stage.writes
     trainer = ModelTrainer(
         training_image=request.image,

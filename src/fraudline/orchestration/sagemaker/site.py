@@ -82,7 +82,7 @@ class Site:
         return self.instances.get(platform, INSTANCE)
 
     def network(self, *, needs_s3: bool) -> dict[str, object]:
-        """Return a job's network options; only a job without explicit channels can run without a network."""
+        """Return a job's network options; only a job that neither reads nor deletes in S3 can run without a network."""
         return {
             "subnets": list(self.subnets) or None,
             "security_group_ids": list(self.security_groups) or None,
