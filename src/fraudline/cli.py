@@ -37,11 +37,20 @@ def _main(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in STAGES:
         return run(STAGES[arguments[0]], arguments[1:])
     try:
-        options = _parser().parse_args(arguments)
+        if arguments and arguments[0] == "aws":
+            options = _operations().parse_args(arguments[1:])
+        else:
+            options = _parser().parse_args(arguments)
         return int(options.command(options))
     except InputError as error:
         _log.error("%s", error)  # a user's error has no stack to show
         return ExitCode.INVALID_INPUT
+
+
+def _operations() -> argparse.ArgumentParser:
+    from fraudline.orchestration.operations import commands  # noqa: PLC0415 - no other command needs it
+
+    return commands.parser()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(required=True, title="commands", metavar="COMMAND", prog="fraudline")
     commands.add(subparsers)
+    subparsers.add_parser(
+        "aws", add_help=False, help="Operate the stack on AWS; fraudline aws --help lists the commands."
+    )
     for name in STAGES:
         subparsers.add_parser(name, add_help=False)  # listed by _stages_help
     handlers = {name: f"{aws_lambda.__name__}.{name}" for name, stage in STAGES.items() if stage.platform != "hosting"}

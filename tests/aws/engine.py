@@ -31,6 +31,8 @@ from moto.events.models import Rule
 from moto.moto_api._internal.models import moto_api_backend
 from moto.s3.models import FakeBucket, s3_backends
 from moto.server import ThreadedMotoServer
+from moto.sqs.models import Queue
+from moto.sqs.responses import SQSResponse
 from moto.stepfunctions.models import StateMachine
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_sfn import (
@@ -287,6 +289,36 @@ def _joints(cloud: Engine) -> Iterator[Joint]:
     # Record the pauses before a retry instead of waiting.
     yield retrier_decl, "time", SimpleNamespace(sleep=cloud.waits.append)
     yield Rule, "send_to_targets", _sending_to_state_machines()
+    yield from _joints_of_queues()
+
+
+def _joints_of_queues() -> Iterator[Joint]:
+    """Yield the move of dead letters: back to the queue that each came from, and a failure where none sent it."""
+    add, tasks = Queue.add_message, dict[str, dict[str, Any]]()
+
+    def add_message(queue: Queue, message: Any) -> None:
+        message.first_queue = getattr(message, "first_queue", queue.name)  # moto copies messages
+        add(queue, message)
+
+    def start_message_move_task(response: SQSResponse) -> ActionResult:
+        arn = response._get_param("SourceArn")
+        dead_letters = response.sqs_backend.get_queue(arn.rpartition(":")[2])
+        tasks[arn] = {"SourceArn": arn, "Status": "COMPLETED"}
+        for message in list(dead_letters._messages):
+            if message.first_queue == dead_letters.name:
+                tasks[arn] |= {"Status": "FAILED", "FailureReason": "CouldNotDetermineMessageSource"}
+            else:
+                dead_letters._messages.remove(message)
+                message.approximate_receive_count = 0
+                response.sqs_backend.get_queue(message.first_queue).add_message(message)
+        return ActionResult({"TaskHandle": arn})
+
+    def list_message_move_tasks(response: SQSResponse) -> ActionResult:
+        return ActionResult({"Results": [tasks[response._get_param("SourceArn")]]})
+
+    yield Queue, "add_message", add_message
+    yield SQSResponse, "start_message_move_task", start_message_move_task
+    yield SQSResponse, "list_message_move_tasks", list_message_move_tasks
 
 
 def _joints_of_resources(cloud: Engine) -> Iterator[Joint]:

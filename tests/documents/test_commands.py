@@ -52,6 +52,9 @@ UNCHECKED = {
 
 def check_fraudline(arguments: Sequence[str]) -> None:
     """Parse the arguments of ``fraudline``, and the values of a stage's parameters."""
+    if arguments[0] == "aws":
+        cli._operations().parse_args(arguments[1:])
+        return
     if arguments[0] not in STAGES:
         cli._parser().parse_args(arguments)
         return
@@ -212,7 +215,8 @@ def test_command_in_a_sentence_exists(page: str, code: str):
         assert options_of(words) <= set(re.findall(r"--[\w-]+", module_help(words[1])))
     else:
         command = words if program.endswith("fraudline") else words[words[0] == "pipeline.py" :]
-        help_text = help_of(program, command[0])
+        name = " ".join(command[:2]) if command[0] == "aws" else command[0]
+        help_text = help_of(program, name)
         assert options_of(command) <= set(re.findall(r"--[\w-]+", help_text))
 
 
@@ -225,6 +229,8 @@ def help_of(program: str, command: str) -> str:
     if program.endswith("fraudline"):
         if command in STAGES:
             return parser(STAGES[command]).format_help()
+        if command.startswith("aws "):
+            return choices(cli._operations())[command.removeprefix("aws ")].format_help()
         return choices(cli._parser())[command].format_help() if command not in ("STAGE", "COMMAND") else "--help"
     return choices(pipeline_parser())[command].format_help()
 
@@ -234,7 +240,9 @@ def choices(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParse
     return dict(action.choices)
 
 
-@pytest.mark.parametrize("wrong", ["run daily --as-of 2026-05-31 --anewly", "etl --as-of 2026-05-31 --tresh 1", "rum"])
+@pytest.mark.parametrize(
+    "wrong", ["run daily --as-of 2026-05-31 --anewly", "etl --as-of 2026-05-31 --tresh 1", "rum", "aws rerum"]
+)
 def test_renamed_option_or_command_fails(wrong: str):
     with pytest.raises(InputError):
         check_fraudline(wrong.split())
