@@ -117,7 +117,17 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (root / f"raw/{DAY}/none.jsonl").touch()
     (root / "labeled/text.csv").write_text(LABELS_CSV)
     write(root / "labeled/more.jsonl.gz", LATER[10:20])
+    write_unusual_labels(root / "labeled")
     return {"raw": root / "raw", "labels": root / "labeled"}
+
+
+def write_unusual_labels(folder: Path) -> None:
+    """Write labels as quoted objects, and files that can't be read as labels."""
+    (folder / "quoted.jsonl").write_text(json.dumps(json.dumps({"transaction_id": "t59", "is_fraud": True})))
+    (folder / "cut.jsonl").write_text('{"transaction_id": ')
+    (folder / "cut.parquet").write_bytes(b"PAR1")
+    write(folder / "other.csv", [{"id": "t1", "is_fraud": 1}])
+    write(folder / "other.parquet", [{"id": "t1", "is_fraud": 1}])
 
 
 def job_outputs(root: Path) -> dict[str, Path]:

@@ -32,6 +32,11 @@ _KINDS = {
     "boolean": (("boolean", *_INTEGERS), "0 or 1"),
 }
 _PARQUET = ".parquet"
+# The columns of labels, as ``etl.labels.unreadable_file`` returns them.
+_LABELS = (
+    "transaction_id string, is_fraud bigint, labeled_at timestamp, unreadable_labeled_at boolean, "
+    "unreadable_file boolean"
+)
 _SPARK_ERRORS = (PySparkException, Py4JError)
 _FILES_AT_ONCE = 16
 
@@ -130,16 +135,44 @@ def read_labels(spark: SparkSession, channels: Channels, shared: str) -> Deliver
         shared: an empty folder or prefix for converted text files, which all executors can access.
 
     Raises:
-        InputError: there is no file, a file is broken, or a column is missing or of a wrong type.
+        InputError: there is no file.
     """
     root = _root(channels, "labels")
     files = _find_files(root)
     if not files:
         raise labels.no_labels_error(channels)
-    groups = _group_files(spark, "labels", files, root)
+    errors = _unreadable_labels(spark, [path for path in files if path.endswith(_PARQUET)], root)
+    readable = [path for path in files if path not in errors]
+    groups = _group_files(spark, "labels", readable, root)
     texts = text_on_spark.read(spark, _text_files("labels", files, root), labels.read_files, shared)
     tables = [*(_read_labels(spark, group) for group in groups), *texts]
+    if errors:
+        rows = [labels.unreadable_file(_below(path, root)) for path in errors]
+        tables.append(spark.createDataFrame([tuple(row.values()) for row in rows], _LABELS))
     return Delivery(reduce(DataFrame.unionByName, tables), groups)
+
+
+def _unreadable_labels(spark: SparkSession, files: Sequence[str], root: str) -> dict[str, InputError]:
+    """Return the error of each Parquet file that can't be read as labels."""
+
+    def error(path: str) -> InputError | None:
+        try:
+            (group,) = _group_files(spark, "labels", [path], root)
+            _read_labels(spark, group)
+            _read_file_alone(spark, group, path)
+        except InputError as fault:
+            labels.warn_unreadable(fault)
+            return fault
+        return None
+
+    try:  # all at once, because few deliveries have a broken file
+        for group in _group_files(spark, "labels", files, root):
+            _read_labels(spark, group).write.format("noop").mode("overwrite").save()
+    except (InputError, *_SPARK_ERRORS):
+        with ThreadPoolExecutor(_FILES_AT_ONCE) as threads:
+            faults = dict(zip(files, threads.map(error, files), strict=True))
+        return {path: fault for path, fault in faults.items() if fault}
+    return {}
 
 
 @contextmanager
@@ -190,6 +223,7 @@ def _read_labels(spark: SparkSession, group: Group) -> DataFrame:
         "CAST(is_fraud AS bigint) AS is_fraud",
         f"CAST({'labeled_at' if has_time else 'NULL'} AS timestamp) AS labeled_at",
         "false AS unreadable_labeled_at",
+        "false AS unreadable_file",
     )
 
 

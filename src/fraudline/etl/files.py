@@ -26,7 +26,7 @@ PATH_COLUMN = "__file__"
 # The number of JSON lines that are read to find the columns of a file.
 _JSON_ROWS = 100
 
-_ERRORS = (pl.exceptions.PolarsError, OSError)
+PARSE_ERRORS = (pl.exceptions.PolarsError, OSError)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class File:
         """
         try:
             return self._schema(columns)
-        except _ERRORS as error:
+        except PARSE_ERRORS as error:
             raise self.parse_error(error) from error
 
     def _schema(self, columns: Mapping[str, bool]) -> pl.Schema:
@@ -157,7 +157,7 @@ def naming_broken_files(*deliveries: Delivery) -> Iterator[None]:
     """
     try:
         yield
-    except _ERRORS:
+    except PARSE_ERRORS:
         for delivery in deliveries:
             for batch in delivery.batches:
                 _read_files_alone(batch)
@@ -168,5 +168,5 @@ def _read_files_alone(batch: Batch) -> None:
     for file in batch.files:
         try:
             Batch([file], batch.schema).scan().select(pl.all().count()).collect(engine="streaming")
-        except _ERRORS as error:
+        except PARSE_ERRORS as error:
             raise file.parse_error(error) from error

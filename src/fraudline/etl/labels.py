@@ -2,46 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gzip
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import date
+from io import BufferedReader
 
 import polars as pl
 
 from fraudline.catalog.days import day_number, midnight
 from fraudline.catalog.errors import InputError
+from fraudline.catalog.schema import Schema
 from fraudline.etl import values
-from fraudline.etl.files import PATTERNS, Batch, Delivery, File, find_files, group_files
+from fraudline.etl.files import PARSE_ERRORS, PATTERNS, Batch, Delivery, File, find_files, group_files
 from fraudline.etl.rules import LABEL_RULES, is_broken, reasons
 from fraudline.runtime.channels import Channels
 
 _DAY = pl.col("timestamp").dt.epoch("d").cast(pl.Int32)
 _COLUMNS = {"transaction_id": True, "is_fraud": True, "labeled_at": False}  # True: required
+_READ: Schema = {
+    "transaction_id": pl.String,
+    "is_fraud": pl.Int64,
+    "labeled_at": pl.Datetime("us", "UTC"),
+    "unreadable_labeled_at": pl.Boolean,
+    "unreadable_file": pl.Boolean,
+}
+_log = logging.getLogger(__name__)
 
 
 def read_labels(channels: Channels) -> Delivery:
     """Read all labels.
 
     Returns:
-        The columns transaction_id, is_fraud, labeled_at (null if unknown), and unreadable_labeled_at.
+        The columns transaction_id, is_fraud, labeled_at (null if unknown), unreadable_labeled_at and unreadable_file.
 
     Raises:
-        InputError: a file is broken, or a column is missing or of a wrong type.
+        InputError: no file can be read as labels.
     """
     folder = channels.folder("labels")
     files = find_files(folder, "labels", folder)
     if not files:
         raise no_labels_error(channels)
-    return read_files(files)
+    try:
+        return _read(files)
+    except InputError:
+        delivery, errors = _read_separately(files)
+        if len(errors) == len(files):
+            raise next(iter(errors.values())) from None
+        return delivery
 
 
 def read_files(files: Sequence[File]) -> Delivery:
-    """Read the labels of files, with the columns of ``read_labels``.
+    """Read the labels of files, with the columns of ``read_labels``; a file that can't be read becomes one such row.
 
-    Raises:
-        InputError: a file is broken, or a column is missing or of a wrong type.
+    One label file is one analyst's answer, or one of many deliveries: the others must not wait until it is corrected.
     """
-    batches = group_files(files, _COLUMNS)
-    return Delivery(pl.concat([_read_batch(batch) for batch in batches]), batches)
+    try:
+        return _read(files)
+    except InputError:
+        return _read_separately(files)[0]
+
+
+def unreadable_file(name: str) -> dict[str, object]:
+    """Return the row that stands for a file that can't be read as labels, with the columns of ``read_labels``.
+
+    Its transaction_id is the file's name, so that the rejected rows name the file. It has no other reason.
+    """
+    return {
+        "transaction_id": name,
+        "is_fraud": 0,
+        "labeled_at": None,
+        "unreadable_labeled_at": False,
+        "unreadable_file": True,
+    }
+
+
+def warn_unreadable(error: InputError) -> None:
+    """Log why a label file is left out."""
+    _log.warning("%s; its labels are left out until then", error)
 
 
 def no_labels_error(channels: Channels) -> InputError:
@@ -96,18 +135,103 @@ def join_labels(transactions: pl.DataFrame, labels: pl.DataFrame, as_of: date, d
     )
 
 
+def _read(files: Sequence[File]) -> Delivery:
+    """Read the labels of files.
+
+    Raises:
+        InputError: a file is broken, or a column is missing or of a wrong type.
+    """
+    quoted = [file for file in files if _is_quoted(file)]
+    batches = group_files([file for file in files if file not in quoted], _COLUMNS)
+    tables = [_read_batch(batch) for batch in batches]
+    for batch in batches:
+        # A file with intact columns may be broken elsewhere.
+        try:
+            batch.scan().select(pl.all().count()).collect(engine="streaming")
+        except PARSE_ERRORS as error:
+            raise batch.files[0].parse_error(error) from error
+    texts = [row for file in quoted for row in _read_quoted(file)]
+    if texts:
+        schema = pl.Schema(dict.fromkeys(_COLUMNS, pl.String))
+        tables.append(_labels(pl.LazyFrame(texts, schema=schema), schema))
+    return Delivery(pl.concat(tables), batches)
+
+
+def _read_separately(files: Sequence[File]) -> tuple[Delivery, dict[str, InputError]]:
+    """Return the labels of the readable files and a row for each other file; and the errors by the file's name."""
+    errors = {file.name: error for file in files if (error := _error(file))}
+    for error in errors.values():
+        warn_unreadable(error)
+    rows = pl.LazyFrame([unreadable_file(name) for name in errors], schema=_READ)
+    readable = [file for file in files if file.name not in errors]
+    if not readable:
+        return Delivery(rows, []), errors
+    delivery = _read(readable)
+    return Delivery(pl.concat([delivery.rows, rows]), delivery.batches), errors
+
+
+def _error(file: File) -> InputError | None:
+    try:
+        _read([file])
+    except InputError as error:
+        return error
+    return None
+
+
+def _is_quoted(file: File) -> bool:
+    """Return True for JSON lines in which each object is a JSON string.
+
+    Step Functions encodes a text that it puts into S3 as JSON, which adds quotes and backslashes to a label.
+    """
+    if file.format != "JSON lines":
+        return False
+    try:
+        with _open(file) as lines:
+            return lines.read(64).lstrip()[:1] == b'"'
+    except (OSError, EOFError):
+        return False  # the reader of JSON lines reports it
+
+
+def _read_quoted(file: File) -> list[dict[str, str | None]]:
+    """Return the labels of a file of quoted objects, each value as text.
+
+    Raises:
+        InputError: a line is no object, quoted or not.
+    """
+    try:
+        with _open(file) as lines:
+            values = [json.loads(line) for line in lines.read().decode().splitlines() if line.strip()]
+        labels = [json.loads(value) if isinstance(value, str) else value for value in values]
+        return [{column: _text(label.get(column)) for column in _COLUMNS} for label in labels]
+    except (AttributeError, OSError, EOFError, ValueError) as error:
+        raise file.parse_error(error) from error
+
+
+def _open(file: File) -> gzip.GzipFile | BufferedReader:
+    return gzip.open(file.path) if file.path.suffix == ".gz" else file.path.open("rb")
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
 def _read_batch(batch: Batch) -> pl.LazyFrame:
     _check_columns(batch)
-    flag, time = batch.schema["is_fraud"], batch.schema.get("labeled_at")
+    return _labels(batch.scan(), batch.schema)
+
+
+def _labels(table: pl.LazyFrame, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    flag, time = schema["is_fraud"], schema.get("labeled_at")
     labeled_at, unreadable = pl.lit(None, pl.Datetime("us", "UTC")), pl.lit(False)
     if time:
         labeled_at = values.instant(pl.col("labeled_at"), time)
         unreadable = pl.col("labeled_at").is_not_null() & labeled_at.is_null()
-    return batch.scan().select(
+    return table.select(
         pl.col("transaction_id").cast(pl.String),
         values.flag(pl.col("is_fraud"), flag).alias("is_fraud"),
         labeled_at.alias("labeled_at"),
         unreadable.alias("unreadable_labeled_at"),
+        pl.lit(False).alias("unreadable_file"),
     )
 
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.schema import REJECTED
+from fraudline.etl.rules import UNREADABLE_FILE
 from fraudline.runtime.channels import Channels
 
 
@@ -55,11 +56,16 @@ def count_rejected(channels: Channels, channel: str, rows: int, max_rejected: fl
 def check_rejected(channel: str, counts: Mapping[str, int], broken: int, rows: int, max_rejected: float) -> Rejected:
     """Return the counts by reason, sorted by reason, and the share of rejected rows.
 
+    A file that can't be read is counted, but not toward the limit: it must not stop the stage.
+
     Raises:
-        InputError: the share is larger than ``max_rejected``.
+        InputError: the share is larger than ``max_rejected``, or no file can be read.
     """
     reasons = dict(sorted(counts.items()))
-    if broken > max_rejected * rows:
+    files = reasons.get(UNREADABLE_FILE, 0)
+    if files and files == rows:
+        raise InputError(f"channel '{channel}': none of {files} files can be read; the log has the reasons")
+    if broken - files > max_rejected * (rows - files):
         listed = ", ".join(f"{name} {count}" for name, count in reasons.items())
         raise InputError(
             f"channel '{channel}': {broken} of {rows} rows are broken ({listed}), more than the "

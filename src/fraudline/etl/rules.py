@@ -10,6 +10,9 @@ import polars as pl
 # Keeps a window's sum of squared cents below 2^63, even for 92,000 rows of this amount on one card.
 MAX_AMOUNT = 100_000.00
 
+# One such label file does not count toward the share of rows at which a stage stops.
+UNREADABLE_FILE = "unreadable-file"
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -55,6 +58,7 @@ LABEL_RULES = (
     Rule("no-label", "is_fraud IS NULL", "`is_fraud` is missing or not a number"),
     Rule("label-not-0-or-1", "is_fraud NOT IN (0, 1)", "`is_fraud` is neither 0 nor 1"),
     Rule("unreadable-labeled-at", "unreadable_labeled_at", "`labeled_at` has a value that is not a timestamp"),
+    Rule(UNREADABLE_FILE, "unreadable_file", "a whole file can't be read as labels; `transaction_id` is its name"),
 )
 
 
