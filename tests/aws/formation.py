@@ -18,7 +18,7 @@ from jsonschema.exceptions import ValidationError as Invalid
 from moto.cloudformation import models, parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Event, Stack
-from moto.cloudformation.parsing import ResourceMap
+from moto.cloudformation.parsing import OutputMap, ResourceMap
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult, EmptyResult
 from moto.dynamodb.models import dynamodb_backends
@@ -182,6 +182,7 @@ def _roll_back(stack: Stack, error: Exception, on_failure: str) -> None:
     state = "DELETE" if on_failure == "DELETE" else "ROLLBACK"
     stack._add_stack_event(f"{state}_IN_PROGRESS", f"The following resource(s) failed to create: [{failed[0]}].")
     _delete_resources(stack.resource_map, creating=True)
+    _drop_outputs(stack)
     stack._add_stack_event(f"{state}_COMPLETE")
     stack.status = f"{state}_COMPLETE"
     if on_failure == "DELETE":
@@ -205,6 +206,11 @@ def _delete_resources(resources: ResourceMap, *, creating: bool = False) -> None
         rolled_back = creating and logical_id in imported  # it existed before
         if parsed is not None and not rolled_back and resource.get("DeletionPolicy") not in kept:
             resources._delete_resource(parsed, resource)
+
+
+def _drop_outputs(stack: Stack) -> None:
+    """Forget the outputs of what was deleted: to read them would create it again."""
+    stack.output_map = OutputMap(stack.resource_map, {}, stack.stack_id)
 
 
 # Change sets
@@ -243,6 +249,8 @@ def _execute_change_set(execute: Callable[..., None], backend: CloudFormationBac
     change_set: Any = backend.describe_change_set(name)
     if change_set.change_set_type != "CREATE":
         execute(backend, name, stack)
+        change_set.stack.parameters = change_set.parameters
+        change_set.stack._parse_template()
         return
     created = change_set.stack
     created.template, created.parameters = change_set.template, change_set.parameters
@@ -256,12 +264,12 @@ def _execute_change_set(execute: Callable[..., None], backend: CloudFormationBac
     created.create_resources()
 
 
-def _describe_change_set(backend: CloudFormationBackend, name: str) -> ChangeSet:
+def _describe_change_set(backend: CloudFormationBackend, change_set_name: str) -> ChangeSet:
     """Return the newest change set of a name; several stacks may have one."""
     for change_set in reversed(backend.change_sets.values()):
-        if name in (change_set.change_set_id, change_set.change_set_name):
+        if change_set_name in (change_set.change_set_id, change_set.change_set_name):
             return change_set
-    raise ValidationError(name)
+    raise ValidationError(change_set_name)
 
 
 def _describe_stack_events(response: CloudFormationResponse) -> ActionResult:
@@ -275,7 +283,11 @@ def _describe_stack_events(response: CloudFormationResponse) -> ActionResult:
 def joints() -> Iterator[Joint]:
     """Yield what replaces moto's own."""
     create, create_change_set = parsing.parse_and_create_resource, CloudFormationResponse.create_change_set
-    execute = CloudFormationBackend.execute_change_set
+    execute, delete_stack = CloudFormationBackend.execute_change_set, Stack.delete
+
+    def delete(stack: Stack) -> None:
+        delete_stack(stack)
+        _drop_outputs(stack)
 
     def create_resource(
         logical_id: str, resource: Any, resources: ResourceMap, account_id: str, region_name: str
@@ -290,6 +302,7 @@ def joints() -> Iterator[Joint]:
     yield parsing, "parse_and_create_resource", create_resource
     yield ResourceMap, "delete", _delete_resources
     yield Stack, "create_resources", _create_resources
+    yield Stack, "delete", delete
     yield CloudFormationBackend, "describe_change_set", _describe_change_set
     yield CloudFormationResponse, "create_change_set", lambda response: _create_change_set(create_change_set, response)
     yield CloudFormationResponse, "execute_change_set", execute_change_set

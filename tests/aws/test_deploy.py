@@ -6,17 +6,28 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from moto.cloudformation.models import Stack, cloudformation_backends
 
+from fraudline.catalog.errors import InputError
+from fraudline.orchestration.stack import deploy
 from fraudline.orchestration.stack.cloud import Cloud
+from tests.aws import formation
 from tests.aws.conftest import DIGEST, GLUE, Run
+from tests.aws.engine import ACCOUNT, REGION, engine
 
-# The server skips what it does not know, with a warning.
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse", "ignore:.*unclosed")
+pytestmark = pytest.mark.filterwarnings("ignore:.*unclosed")
+
+
+@pytest.fixture
+def aws() -> Iterator[None]:
+    with engine():
+        yield
 
 
 @pytest.fixture
@@ -86,6 +97,7 @@ def test_the_settings_file_sets_parameters_and_set_replaces_them(run: Run, optio
     assert "bank-stack" not in stacks()
 
 
+NAMES = ("BucketName", "TableName", "RepositoryName")
 TOPIC = """
 Parameters: {Name: {Type: String}, Display: {Type: String, Default: none}, Owner: {Type: String, Default: nobody}}
 Resources: {Topic: {Type: AWS::SNS::Topic, Properties: {DisplayName: !Ref Display, TopicName: !Ref Name}}}
@@ -101,6 +113,86 @@ def test_a_parameter_keeps_its_value_until_it_is_set_again():
     assert parameters("small") == {"Name": "small", "Display": "first", "Owner": "somebody"}
     Cloud(dry_run=True).apply("small", {"TemplateBody": TOPIC}, {"Display": "other"})
     assert parameters("small") == {"Name": "small", "Display": "first", "Owner": "somebody"}
+
+
+def root(stack: str) -> str:
+    return next(it["OutputValue"] for it in stacks()[stack]["Outputs"] if it["OutputKey"] == "Root")
+
+
+def test_a_stack_is_deployed_again_after_it_was_destroyed(run: Run, options: list[str]):
+    """What was kept is adopted, and so is the key that encrypted it."""
+    assert run(["deploy", "--name", "Ceap-1", *options]) == 0
+    bucket = root("Ceap-1-stack").removeprefix("s3://")
+    assert bucket == "ceap-1-results-123456789012-us-east-1"  # buckets have no upper case
+    champion = {"Bucket": bucket, "Key": "champion/current.json"}
+    boto3.client("s3").put_object(**champion, Body=b"a champion")
+    key = Cloud().key_of(bucket)
+    assert key.startswith("arn:aws:kms:")
+    boto3.client("dynamodb").put_item(TableName="Ceap-1_scores", Item={"key": {"S": "kept"}})
+
+    assert run(["destroy", "--name", "Ceap-1"]) == 0
+    assert run(["deploy", "--name", "Ceap-1", *options]) == 0
+    assert stacks()["Ceap-1-stack"]["StackStatus"] == "CREATE_COMPLETE"
+    assert boto3.client("s3").get_object(**champion)["Body"].read() == b"a champion"
+    assert boto3.client("dynamodb").scan(TableName="Ceap-1_scores")["Count"] == 1
+    assert parameters("Ceap-1-stack")["KmsKeyArn"] == key
+
+
+def test_a_creation_that_failed_leaves_nothing(
+    run: Run, options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+):
+    """Its first failure is shown, from pages of later ones, and the next deployment works."""
+    violations = formation.violations
+
+    def failing(kind: str, properties: Any) -> list[str]:
+        return ["the quota of 0 is exceeded"] if kind == "AWS::Pipes::Pipe" else violations(kind, properties)
+
+    with monkeypatch.context() as context:
+        context.setattr(formation, "violations", failing)
+        assert run(["deploy", *options]) == 2
+    error = capsys.readouterr().err
+    assert re.search("stack 'fraud-stack' failed: TrainingPipe: .*quota of 0.*; raise it: aws service-quotas", error)
+    assert [it["Name"] for it in boto3.client("s3").list_buckets()["Buckets"]] == [
+        "fraudline-artifacts-123456789012-us-east-1"
+    ]
+    assert not boto3.client("dynamodb").list_tables()["TableNames"]
+    assert run(["deploy", *options]) == 0
+
+
+def test_a_stack_that_can_only_be_deleted_is_deleted_first(run: Run, options: list[str], capsys: Any):
+    template = {"Resources": {"Broken": {"Type": "AWS::Pipes::Pipe", "Properties": {}}}}
+    boto3.client("cloudformation").create_stack(StackName="fraud-stack", TemplateBody=json.dumps(template))
+    assert stacks()["fraud-stack"]["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert run(["deploy", *options]) == 0
+    assert "fraud-stack: ROLLBACK_COMPLETE; deleting what is left of it" in capsys.readouterr().out
+    assert stacks()["fraud-stack"]["StackStatus"] == "CREATE_COMPLETE"
+
+
+@pytest.mark.usefixtures("aws")
+@pytest.mark.parametrize(
+    ("status", "todo"),
+    [
+        ("UPDATE_IN_PROGRESS", "when that has ended: aws cloudformation describe-stacks --stack-name small"),
+        ("UPDATE_ROLLBACK_FAILED", "aws cloudformation continue-update-rollback --stack-name small"),
+    ],
+)
+def test_a_stack_that_cannot_be_updated_names_the_command(status: str, todo: str):
+    Cloud().apply("small", {"TemplateBody": TOPIC}, {"Name": "small"})
+    next(iter(cloudformation_backends[ACCOUNT][REGION].stacks.values())).status = status
+    with pytest.raises(InputError, match=f"stack 'small' is {status}; .*{todo}"):
+        Cloud().apply("small", {"TemplateBody": TOPIC}, {"Name": "other"})
+
+
+def test_every_kept_name_of_an_uploaded_template_is_plain_text():
+    """CloudFormation imports resources under such names only."""
+    values = {"BucketPrefix": "b", "Name": "n", "AWS::AccountId": ACCOUNT, "AWS::Region": REGION}
+    for file in ("foundation.yaml", "stack.yaml"):
+        template = Stack.parse_template(deploy.with_names((GLUE / file).read_text(), values))
+        kept = [it for it in template["Resources"].values() if it.get("DeletionPolicy") == "RetainExceptOnCreate"]
+        for resource in kept:
+            if resource["Type"] != "AWS::KMS::Key":  # its id can't be chosen; a deployment finds it by its bucket
+                (name,) = (value for key, value in resource["Properties"].items() if key in NAMES)
+                assert isinstance(name, str)
 
 
 @pytest.mark.usefixtures("aws")

@@ -88,7 +88,7 @@ def test_every_stage_setting_has_a_key_or_a_reason():
 def test_every_stack_parameter_of_a_user_has_a_key():
     """The deployment itself fills in the others."""
     keys = {setting.cloudformation for setting in SETTINGS.values()} - {""}
-    filled_in = {"ArtifactsBucket", "ArtifactsPrefix", "Wheel", "GlueModules"}
+    filled_in = {"BucketPrefix", "ArtifactsBucket", "ArtifactsPrefix", "Wheel", "GlueModules"}
     filled_in |= {f"{image.title()}Image" for image in IMAGES}
     assert set(parameters()) == keys | filled_in
 
@@ -184,7 +184,7 @@ def test_command_line_overrides_the_file():
         ("[parameters]\ncolumn = []", "[parameters] has no key column; it is columns below [input]"),
         ("\n\n[paramters]\nthreshold = 0.7", "line 3: no section [paramters]; did you mean parameters?"),
         ("site = 3", "line 1: [site] is a section, got a value"),
-        ('[site]\nname = "Fraud!"', "line 2: [site] name: expected up to 20 lower case letters"),
+        ('[site]\nname = "Fraud!"', "line 2: [site] name: expected up to 20 letters"),
         ('[site]\ntime_zone = "Berlin"', "expected an IANA time zone, such as Europe/Berlin"),
         ('[schedule]\nengine = "Airflow"', "expected StepFunctions or SageMakerPipelines"),
         ('[aws]\nprocessing_instance = "m5.xlarge"', "expected a SageMaker instance type, such as ml.m5.xlarge"),

@@ -447,7 +447,8 @@ def test_a_table_has_the_key_of_the_code_and_can_be_restored(name: str, expiry: 
 def test_what_is_stored_outlives_the_stack(kind: str):
     for resource in aws.stack()["Resources"].values():
         if resource["Type"] == f"AWS::{kind}":
-            assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+            policies = resource["DeletionPolicy"], resource["UpdateReplacePolicy"]
+            assert policies == ("RetainExceptOnCreate", "Retain")
 
 
 @pytest.mark.parametrize(

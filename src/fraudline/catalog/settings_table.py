@@ -111,7 +111,7 @@ _INSTANCE = _matching(r"ml\.[a-z0-9]+(-[a-z0-9]+)*\.[a-z0-9]+", "a SageMaker ins
 _CRON = _matching(r"(cron|rate|at)\(.+\)", "a schedule such as cron(0 6 * * ? *)")
 _ROLE = _matching(r"arn:[\w-]+:iam::\d{12}:role/.+", "a role's ARN, such as arn:aws:iam::123456789012:role/fraud")
 _KEY = _matching(r"arn:[\w-]+:kms:[\w-]+:\d{12}:.+", "a key's ARN, such as arn:aws:kms:eu-west-1:123456789012:key/…")
-_NAME = _matching(r"[a-z][a-z0-9-]{0,19}", "up to 20 lower case letters, digits and hyphens, a letter first")
+_NAME = _matching(r"[A-Za-z][A-Za-z0-9-]{0,19}", "up to 20 letters, digits and hyphens, a letter first")
 _ENDPOINT = _matching(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}", "up to 63 letters, digits and hyphens")
 
 
@@ -187,7 +187,7 @@ def _table() -> tuple[Setting, ...]:
             "text",
             "fraud",
             "prefix",
-            "prefix of every name on AWS, so that two stacks can coexist",
+            "prefix of every name on AWS, so that two stacks can coexist; buckets have it in lower case",
             _NAME,
             cloudformation="Name",
         ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,21 @@ from fraudline.catalog.workflow import CHAMPION
 from fraudline.runtime import aws, aws_errors
 
 CHANGE_SET = "make-deploy"
+_POLL = {"Delay": 5, "MaxAttempts": 1440}  # two hours
+# All that can be done with such a stack is to delete it.
+_ABANDONED = ("CREATE_FAILED", "DELETE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+_TRY_AGAIN = "correct this, and run make deploy again"
+# What to do about the reason of a failure, by a part of its text.
+_REMEDIES = (
+    (
+        "already exists|AlreadyExists|already owned",
+        "another stack, a person or another account has this name: delete that, or choose another prefix with --name",
+    ),
+    ("MemorySize", "run make deploy ARGS='--set FunctionMemory=3008', or ask AWS Support for more memory"),
+    ("quota|limit", "raise it: aws service-quotas list-service-quotas --service-code SERVICE; then make deploy again"),
+    ("not authorized|AccessDenied|Access denied", "grant the deploying identity this action, then make deploy again"),
+    ("not empty", "empty it, or keep it: aws cloudformation delete-stack --retain-resources, then run it again"),
+)
 
 
 class Cloud:
@@ -29,6 +46,11 @@ class Cloud:
         self.dry_run = dry_run
         self._formation = aws.client("cloudformation")
         self._s3 = aws.client("s3")
+
+    @cached_property
+    def account(self) -> str:
+        """Return the account's number."""
+        return str(aws.client("sts").get_caller_identity()["Account"])
 
     @property
     def region(self) -> str:
@@ -55,29 +77,30 @@ class Cloud:
         Raises:
             InputError: a parameter is unknown or needs a value, or CloudFormation failed.
         """
-        description = self._describe(stack)
+        description = self._settled(stack)
         current = {} if description is None else _parameters(description)
         parameters = self._merged(template, current, values)
+        operation = "CREATE" if description is None else "UPDATE"
         request = {"StackName": stack, "Capabilities": ["CAPABILITY_IAM"], "Parameters": parameters, **template}
-        if self.dry_run:
-            self._show_changes(request, new=description is None)
-        elif description is None:
-            self._formation.create_stack(**request, OnFailure="DELETE")
-            self._wait(stack, "stack_create_complete")
-        elif self._starts_update(request):
-            self._wait(stack, "stack_update_complete")
-        else:
+        change_set = self._change_set(request, operation)
+        if change_set is None:
             print(f"{stack}: up to date")
+        elif self.dry_run:
+            self._show_changes(stack, change_set, new=description is None)
+        else:
+            self._formation.execute_change_set(ChangeSetName=change_set["Id"], StackName=stack)
+            self._wait(change_set["StackId"], operation)
 
     def delete(self, stack: str) -> None:
         """Delete a stack; resources that its template retains stay."""
-        if self._describe(stack) is None:
+        description = self._describe(stack)
+        if description is None:
             print(f"{stack}: does not exist")
         elif self.dry_run:
             self._show_resources(stack)
         else:
             self._formation.delete_stack(StackName=stack)
-            self._wait(stack, "stack_delete_complete")
+            self._wait(description["StackId"], "DELETE")
 
     def _describe(self, stack: str) -> dict[str, Any] | None:
         try:
@@ -87,6 +110,31 @@ class Cloud:
             if "does not exist" in str(error):
                 return None
             raise
+        return description
+
+    def _settled(self, stack: str) -> dict[str, Any] | None:
+        """Return the description of a stack that can be updated, None where it must be created.
+
+        Raises:
+            InputError: a change is in progress, or a person has to end one.
+        """
+        description = self._describe(stack)
+        if description is None or description["StackStatus"] == "REVIEW_IN_PROGRESS":
+            return None  # in review is a stack that has only ever been shown
+        status, named = description["StackStatus"], f"--stack-name {stack}"
+        if status in _ABANDONED and not self.dry_run:
+            print(f"{stack}: {status}; deleting what is left of it")
+            self.delete(stack)
+            return None
+        todo = ""
+        if status in _ABANDONED:
+            todo = "make deploy deletes what is left of it, and creates it again"
+        elif status == "UPDATE_ROLLBACK_FAILED":
+            todo = f"run aws cloudformation continue-update-rollback {named}, then make deploy again"
+        elif status.endswith("_IN_PROGRESS"):
+            todo = f"run make deploy again when that has ended: aws cloudformation describe-stacks {named}"
+        if todo:
+            raise InputError(f"stack '{stack}' is {status}; {todo}")
         return description
 
     def _merged(
@@ -101,55 +149,69 @@ class Cloud:
             raise InputError(f"--set {', '.join(missing)}: has no value yet; set one")
         return [{"ParameterKey": name, "ParameterValue": value} for name, value in merged.items()]
 
-    def _starts_update(self, request: Mapping[str, Any]) -> bool:
-        """Return False where there is nothing to update."""
-        try:
-            self._formation.update_stack(**request)
-        except ClientError as error:
-            if "No updates are to be performed" in str(error):
-                return False
-            raise
-        return True
+    def _change_set(self, request: Mapping[str, Any], operation: str) -> dict[str, str] | None:
+        """Return the ids of a change set and its stack, None where nothing would change.
 
-    def _show_changes(self, request: Mapping[str, Any], *, new: bool) -> None:
-        """Print what a request would change, from a change set that is deleted afterwards."""
-        stack = request["StackName"]
-        change_set = {"StackName": stack, "ChangeSetName": CHANGE_SET}
-        self._formation.create_change_set(**{**request, **change_set}, ChangeSetType="CREATE" if new else "UPDATE")
+        It imports existing buckets, tables and repositories: those that an earlier stack of this name has left.
+        """
+        name = f"{CHANGE_SET}-{time.time_ns()}"
+        on_failure = {"OnStackFailure": "DELETE"} if operation == "CREATE" else {}
+        change_set: dict[str, str] = self._formation.create_change_set(
+            **request, **on_failure, ChangeSetName=name, ChangeSetType=operation, ImportExistingResources=True
+        )
         try:
-            self._formation.get_waiter("change_set_create_complete").wait(**change_set)
-            for page in self._formation.get_paginator("describe_change_set").paginate(**change_set):
-                for change in page["Changes"]:
-                    print(f"{stack}: {_change_text(change['ResourceChange'])}")
+            waiter = self._formation.get_waiter("change_set_create_complete")
+            waiter.wait(ChangeSetName=change_set["Id"], WaiterConfig=_POLL)
         except WaiterError as error:
+            self._forget(change_set, new=operation == "CREATE")
             reason = error.last_response.get("StatusReason", str(error))
-            if not re.search("didn't contain changes|No updates", reason):
-                raise InputError(f"stack '{stack}': {reason}") from error
-            print(f"{stack}: up to date")
-        finally:
-            self._formation.delete_change_set(**change_set)
-            if new:  # a change set of a new stack leaves an empty stack
-                self._formation.delete_stack(StackName=stack)
+            if re.search("didn't contain changes|No updates", reason):
+                return None
+            raise InputError(f"stack '{request['StackName']}': {_with_remedy(reason)}") from error
+        return change_set
+
+    def _show_changes(self, stack: str, change_set: Mapping[str, str], *, new: bool) -> None:
+        """Print what a change set would change, and delete it."""
+        pages = self._formation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set["Id"])
+        for page in pages:
+            for change in page["Changes"]:
+                print(f"{stack}: {_change_text(change['ResourceChange'])}")
+        self._forget(change_set, new=new)
+
+    def _forget(self, change_set: Mapping[str, str], *, new: bool) -> None:
+        self._formation.delete_change_set(ChangeSetName=change_set["Id"])
+        if new:  # a change set of a new stack leaves an empty stack
+            self._formation.delete_stack(StackName=change_set["StackId"])
 
     def _show_resources(self, stack: str) -> None:
         for page in self._formation.get_paginator("list_stack_resources").paginate(StackName=stack):
             for resource in page["StackResourceSummaries"]:
                 print(f"{stack}: Remove {resource['ResourceType']} {resource['LogicalResourceId']}, or retain it")
 
-    def _wait(self, stack: str, state: str) -> None:
+    def _wait(self, stack_id: str, operation: str) -> None:
+        """Wait until an operation has ended; by id, because a deleted stack has no name."""
         try:
-            self._formation.get_waiter(state).wait(StackName=stack)
+            waiter = self._formation.get_waiter(f"stack_{operation.lower()}_complete")
+            waiter.wait(StackName=stack_id, WaiterConfig=_POLL)
         except WaiterError as error:
-            raise InputError(f"stack '{stack}' failed: {self._first_failure(stack) or error}") from error
+            reason = self._first_failure(stack_id, f"{operation}_IN_PROGRESS") or str(error)
+            raise InputError(f"stack '{_name_of(stack_id)}' failed: {_with_remedy(reason)}") from error
 
-    def _first_failure(self, stack: str) -> str:
-        """Return why the first resource failed, which is the reason of all later failures."""
-        events = self._formation.describe_stack_events(StackName=stack)["StackEvents"]
-        failures = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
-        if not failures:
-            return ""
-        first = failures[-1]  # events come newest first
-        return f"{first['LogicalResourceId']}: {first.get('ResourceStatusReason')}"
+    def _first_failure(self, stack_id: str, start: str) -> str:
+        """Return why the first resource failed, which is the reason of all later failures.
+
+        Args:
+            stack_id: the stack.
+            start: the stack's own status with which the operation began; earlier events belong to earlier operations.
+        """
+        first = ""
+        for page in self._formation.get_paginator("describe_stack_events").paginate(StackName=stack_id):
+            for event in page["StackEvents"]:  # the newest first
+                if event["PhysicalResourceId"] == stack_id and event["ResourceStatus"] == start:
+                    return first
+                if event["ResourceStatus"].endswith("FAILED"):
+                    first = f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
+        return first
 
     # Buckets
 
@@ -174,6 +236,27 @@ class Cloud:
         except ClientError as error:
             if aws_errors.code(error) != "PreconditionFailed":
                 raise
+
+    def key_of(self, bucket: str) -> str:
+        """Return the key that encrypts a bucket, empty if the bucket does not exist or has none."""
+        try:
+            encryption = self._s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
+        except ClientError as error:
+            if aws_errors.code(error) in ("NoSuchBucket", "ServerSideEncryptionConfigurationNotFoundError"):
+                return ""
+            raise
+        (rule,) = encryption["Rules"]
+        return str(rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID", ""))
+
+
+def _name_of(stack_id: str) -> str:
+    return stack_id.split("/")[1]
+
+
+def _with_remedy(reason: str) -> str:
+    """Return the reason of a failure, and what to do about it."""
+    todo = next((todo for pattern, todo in _REMEDIES if re.search(pattern, reason, re.IGNORECASE)), _TRY_AGAIN)
+    return f"{reason.rstrip('.')}; {todo}"
 
 
 def _parameters(description: Mapping[str, Any]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from fraudline.catalog import parsing, settings
 from fraudline.catalog.errors import InputError
@@ -47,7 +48,8 @@ def deploy(
         InputError: something is missing, with what to do.
     """
     stack = stack_name(name)
-    cloud.apply(FOUNDATION, {"TemplateBody": (glue / "foundation.yaml").read_text()}, {})
+    names = {"BucketPrefix": name.lower(), "Name": name, "AWS::AccountId": cloud.account, "AWS::Region": cloud.region}
+    cloud.apply(FOUNDATION, {"TemplateBody": with_names((glue / "foundation.yaml").read_text(), names)}, {})
     foundation = cloud.outputs(FOUNDATION)
     if foundation is None:  # the first dry run creates none
         print(f"{stack}: can be shown once {FOUNDATION} exists")
@@ -56,15 +58,21 @@ def deploy(
         raise InputError(f"{image_file} is missing: make publish REGISTRY={foundation['Registry']} VERSION=… writes it")
     wheel = wheel or _built_wheel()
     bucket = foundation["ArtifactsBucket"]
-    prefix = cloud.upload(bucket, artifacts(glue, wheel))
+    with TemporaryDirectory() as folder:
+        template = Path(folder) / "stack.yaml"
+        template.write_text(with_names((glue / "stack.yaml").read_text(), names))
+        prefix = cloud.upload(bucket, {**artifacts(glue, wheel), template.name: template})
     deployed = {
         "Name": name,
+        "BucketPrefix": name.lower(),
         "ArtifactsBucket": bucket,
         "ArtifactsPrefix": prefix,
         "Wheel": wheel.name,
         "GlueModules": ",".join(_locked(glue.parent / "requirements-spark.txt")),
         **{f"{image.title()}Image": uri for image, uri in images(image_file).items()},
     }
+    if not cloud.outputs(stack) and (key := cloud.key_of(f"{name.lower()}-results-{cloud.account}-{cloud.region}")):
+        deployed["KmsKeyArn"] = key  # an earlier stack of this name encrypted what it has left with this key
     # Larger than the 51,200 bytes that CloudFormation accepts in a request.
     url = f"https://{bucket}.s3.{cloud.region}.amazonaws.com/{prefix}/stack.yaml"
     cloud.apply(stack, {"TemplateURL": url}, {**deployed, **values})
@@ -80,10 +88,22 @@ def stack_name(name: str) -> str:
     return f"{name}-stack"
 
 
+def with_names(template: str, values: Mapping[str, str]) -> str:
+    """Return a template whose buckets and tables have their names as plain text.
+
+    CloudFormation imports existing resources under no other names: a name that is a function does not count.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-automatically.html
+    """
+
+    def named(line: re.Match[str]) -> str:
+        return line["key"] + re.sub(r"\$\{([\w:]+)\}", lambda variable: values[variable[1]], line["name"])
+
+    return re.sub(r"^(?P<key> *(?:BucketName|TableName): )!Sub (?P<name>\S+)$", named, template, flags=re.MULTILINE)
+
+
 def artifacts(glue: Path, wheel: Path) -> dict[str, Path]:
-    """Return the files that a stack runs, by their names below the artifacts' prefix."""
+    """Return the files that a stack runs, other than its template, by their names below the artifacts' prefix."""
     return {
-        "stack.yaml": glue / "stack.yaml",
         wheel.name: wheel,
         **{f"jobs/{path.name}": path for path in (glue / "jobs").glob("*.py")},
         **{f"state_machines/{path.name}": path for path in (glue / "state_machines").glob("*.asl.json")},

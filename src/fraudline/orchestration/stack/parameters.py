@@ -39,7 +39,7 @@ CONDITIONS = {
 
 # What only the stack states about a parameter.
 _OWN: dict[str, dict[str, Any]] = {
-    "Name": {"AllowedPattern": "[a-z][a-z0-9-]{0,19}"},
+    "Name": {"AllowedPattern": "[A-Za-z][A-Za-z0-9-]{0,19}"},
     "Engine": {"AllowedValues": ["StepFunctions", "SageMakerPipelines"]},
     "DailyMode": {"AllowedValues": ["EXPRESS", "STANDARD"]},
     "LogRetentionDays": {"AllowedValues": [30, 60, 90, 180, 365, 400, 731]},
@@ -58,6 +58,7 @@ def parameters() -> dict[str, dict[str, Any]]:
 def _deployment() -> dict[str, dict[str, Any]]:
     """Return what make deploy fills in."""
     descriptions = {
+        "BucketPrefix": "Prefix of the buckets' names: Name in lower case",
         "ArtifactsBucket": "Bucket with the uploaded state machines, Glue scripts and wheel",
         "ArtifactsPrefix": "Prefix of this version in that bucket",
         "Wheel": "File name of the wheel in it",

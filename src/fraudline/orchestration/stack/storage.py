@@ -8,7 +8,8 @@ from fraudline.orchestration.stack.intrinsics import Noted, Resource, Resources,
 from fraudline.orchestration.stack.parameters import KEY
 from fraudline.orchestration.stack.policies import document, statement
 
-KEPT = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+# A creation that fails leaves nothing: with Retain, the next one would find that these names exist.
+KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
 PRIVATE = {
     "PublicAccessBlockConfiguration": {
         "BlockPublicAcls": True,
@@ -105,7 +106,7 @@ def _bucket(name: str, rule: dict[str, Any], *, events: bool = False) -> Resourc
         "Type": "AWS::S3::Bucket",
         **KEPT,
         "Properties": {
-            "BucketName": sub(f"${{Name}}-{name}-${{AWS::AccountId}}-${{AWS::Region}}"),
+            "BucketName": sub(f"${{BucketPrefix}}-{name}-${{AWS::AccountId}}-${{AWS::Region}}"),
             "BucketEncryption": {"ServerSideEncryptionConfiguration": [encryption]},
             **(notified if events else {}),
             "VersioningConfiguration": {"Status": "Enabled"},
