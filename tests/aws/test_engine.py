@@ -226,6 +226,26 @@ def test_a_failing_message_ends_in_the_dead_letter_queue(cloud: Engine):
     assert [message["Body"] for message in drain(queue_url("dead"))] == ["not JSON"]
 
 
+@pytest.mark.parametrize(("queue", "status"), [("queue", "COMPLETED"), ("dead", "FAILED")])
+@pytest.mark.usefixtures("cloud")
+def test_dead_letters_are_moved_only_to_the_queue_that_set_them_aside(queue: str, status: str):
+    sqs = boto3.client("sqs")
+    urls = {name: sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in ("queue", "dead")}
+    for url in urls.values():
+        drain(url)
+    sqs.send_message(QueueUrl=urls[queue], MessageBody="a message")
+    for _ in range(3):
+        for message in sqs.receive_message(QueueUrl=urls["queue"]).get("Messages", []):
+            handle = message["ReceiptHandle"]
+            sqs.change_message_visibility(QueueUrl=urls["queue"], ReceiptHandle=handle, VisibilityTimeout=0)
+    arn = f"arn:aws:sqs:us-east-1:{ROLE.split(':')[4]}:dead"
+    sqs.start_message_move_task(SourceArn=arn)
+    (task,) = sqs.list_message_move_tasks(SourceArn=arn)["Results"]
+    assert (task["SourceArn"], task["Status"]) == (arn, status)
+    assert task.get("FailureReason") == (None if status == "COMPLETED" else "CouldNotDetermineMessageSource")
+    assert [message["Body"] for message in drain(urls[queue])] == ["a message"]
+
+
 @pytest.mark.parametrize(
     ("template", "record", "expected"),
     [
