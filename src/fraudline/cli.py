@@ -73,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     handlers |= {name: f"{realtime.__name__}.{handler.__name__}" for name, handler in realtime.FUNCTIONS.items()}
     function = subparsers.add_parser("lambda", help="Answer the events of a Lambda function.")
     function.add_argument("name", choices=handlers, metavar="NAME", help=", ".join(handlers))
-    function.set_defaults(command=lambda options: aws_lambda.serve(handlers[options.name]))
+    function.set_defaults(
+        command=lambda options: aws_lambda.serve(
+            handlers[options.name], realtime.PREPARATIONS.get(options.name, aws_lambda.Preparation())
+        )
+    )
     return parser
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -16,7 +19,7 @@ from fraudline.catalog.contract import contract
 from fraudline.catalog.environment import CHAMPION, FUNCTION_THRESHOLD, HISTORY, TOPIC
 from fraudline.catalog.features import NAMES
 from fraudline.entrypoints import realtime
-from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
+from fraudline.entrypoints.aws_lambda import RUNTIME_VARIABLE, InputRejected, StageFailed
 from fraudline.runtime import s3
 from fraudline.simulate import simulate
 from tests import batch, tables
@@ -152,3 +155,42 @@ def test_a_missing_variable_is_named(line: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FRAUDLINE_LOG_VALUES", "true")
     with pytest.raises(StageFailed, match="environment variable FRAUDLINE_HISTORY is not set"):
         realtime.features(batch.events(line, DAY)[0])
+
+
+# Runs a function as Lambda does, and prints its first answer and the modules that were loaded meanwhile.
+FIRST_EVENT = """
+import json, sys
+from importlib import import_module
+from awslambdaric import __main__ as runtime
+
+def answer_first_event(arguments):
+    module, name = arguments[1].rsplit(".", 1)
+    handler = getattr(import_module(module), name)
+    loaded = set(sys.modules)
+    answer = handler(json.load(sys.stdin))
+    print(json.dumps([answer, sorted(set(sys.modules) - loaded)]))
+
+runtime.main = answer_first_event
+from fraudline.cli import main
+main(["lambda", sys.argv[1]])
+"""
+
+
+@pytest.mark.usefixtures("queue")
+def test_the_first_event_waits_for_no_import(line: Path):
+    """Lambda's init phase is for imports: in the first invocation they would count against its time-out."""
+    event = batch.events(line, DAY)[0]
+    event |= realtime.features(event)
+    for name in realtime.FUNCTIONS:
+        ended = subprocess.run(
+            [sys.executable, "-c", FIRST_EVENT, name],
+            input=json.dumps(event),
+            env={**os.environ, RUNTIME_VARIABLE: "127.0.0.1:9"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        _, loaded = json.loads(ended.stdout)
+        packages = {module.partition(".")[0] for module in loaded}
+        assert packages.isdisjoint({"fraudline", "polars", "numpy", "xgboost", "scipy", "boto3", "botocore"}), loaded

@@ -25,15 +25,18 @@ from fraudline.entrypoints.aws_lambda import InputRejected, StageFailed
 from fraudline.entrypoints.glue import options
 from fraudline.entrypoints.platforms import input_folders, output_folders
 from fraudline.entrypoints.run import INPUT_REJECTED, parser
-from fraudline.orchestration.step_functions.state_machines import VERDICT
+from fraudline.orchestration.stack.functions import functions
+from fraudline.orchestration.step_functions.state_machines import EXPRESS_SECONDS, VERDICT
 from tests.wiring import aws
 
 AS_OF = date(2026, 6, 1)
+INIT_SECONDS = 10  # Lambda's limit for imports; it repeats them in the first invocation if they took longer
 DATA, ROOT = "s3://deliveries", "s3://results"
 TRAINED = f"{ROOT}/executions/training-{AS_OF}/Model/model/a-job/output/model.tar.gz"
 # Errors of a busy service; beside a stage's own internal error, nothing else is worth a second attempt.
 BUSY = re.compile(
-    r"\w+\.\w*(Throttl|Limit|TooMany|Throughput|Service|SdkClient|AWSLambda|Internal|Concurrent|S3Exc|SageMakerExc|AWSGlueExc)"
+    r"Lambda\.(Unknown|ClientExecutionTimeoutException)|Sandbox\.Timedout"  # a cold start that took too long
+    r"|\w+\.\w*(Throttl|Limit|TooMany|Throughput|Service|SdkClient|AWSLambda|Internal|Concurrent|S3Exc|SageMakerExc|AWSGlueExc)"
 )
 WORKFLOW_OF = {
     "daily": "daily",
@@ -122,6 +125,31 @@ def test_only_temporary_failures_are_retried_and_spread(name: str):
             assert retry["MaxAttempts"] <= 4
             others = [error for error in names if error != StageFailed.__name__ and not BUSY.match(error)]
             assert not others or (notifies and others == ["States.TaskFailed"]), others
+
+
+def test_realtime_survives_slow_cold_starts():
+    """However its functions fail, it ends by itself: an EXPRESS execution that is timed out keeps no event.
+
+    A function that runs out of time or memory in its first phases ends as Sandbox.Timedout or Lambda.Unknown.
+    https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+    https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html#troubleshooting-timeouts
+    """
+    definition, longest = aws.definition("realtime"), 0.0
+    stack = functions()
+    for state in definition["States"].values():
+        retries = {error: retry for retry in state.get("Retry", []) for error in retry["ErrorEquals"]}
+        for retry in state.get("Retry", []):
+            attempts = range(retry["MaxAttempts"])
+            longest += sum(retry["IntervalSeconds"] * retry["BackoffRate"] ** attempt for attempt in attempts)
+        if "lambda" not in state.get("Resource", ""):
+            continue
+        assert {"Lambda.Unknown", "Sandbox.Timedout"} <= set(retries), state
+        function = stack[state["Parameters"]["FunctionName"].strip("${}")]
+        assert INIT_SECONDS < function["Properties"]["Timeout"] < state["TimeoutSeconds"]
+        # A busy service refuses at once; each of the others may take the whole time.
+        slow = sum(retries[error]["MaxAttempts"] for error in ("Sandbox.Timedout", "StageFailed"))
+        longest += state["TimeoutSeconds"] * (1 + slow)
+    assert longest <= definition["TimeoutSeconds"] < EXPRESS_SECONDS
 
 
 @each_state_machine

@@ -16,7 +16,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from fraudline.catalog.environment import ML_ROOT
@@ -26,6 +28,7 @@ from fraudline.catalog.stage import SUMMARY, SUMMARY_FILE, Stage
 from fraudline.catalog.stages import STAGES
 from fraudline.entrypoints import log
 from fraudline.entrypoints.run import Outcome, attempt
+from fraudline.runtime import aws
 
 RUNTIME_VARIABLE = "AWS_LAMBDA_RUNTIME_API"
 _EVENT = {"arguments", "inputs", "outputs"}
@@ -41,11 +44,35 @@ class StageFailed(Exception):  # noqa: N818
     """The stage failed, and another attempt may succeed: ExitCode.INTERNAL_ERROR elsewhere."""
 
 
-def serve(handler: str) -> int:
+@dataclass(frozen=True)
+class Preparation:
+    """What a function does before its first event.
+
+    Lambda's init phase has 10 s; what is loaded later delays the first event
+    (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html).
+
+    Attributes:
+        modules: the modules to import.
+        services: the AWS services to create clients of.
+    """
+
+    modules: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+    def run(self) -> None:
+        """Import the modules and create the clients."""
+        for module in self.modules:
+            import_module(module)
+        for service in self.services:
+            aws.client(service)
+
+
+def serve(handler: str, preparation: Preparation = Preparation()) -> int:
     """Answer the events of a function until Lambda ends it.
 
     Args:
         handler: the function that answers one event, as module.name.
+        preparation: what to load in the init phase, before the first event.
 
     Raises:
         InputError: this process is no Lambda function.
@@ -54,6 +81,7 @@ def serve(handler: str) -> int:
 
     if RUNTIME_VARIABLE not in os.environ:
         raise InputError(f"{RUNTIME_VARIABLE} is not set: start the image as a Lambda function, or with AWS's emulator")
+    preparation.run()
     main(["", handler])
     return 0
 

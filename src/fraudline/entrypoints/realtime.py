@@ -23,7 +23,7 @@ from fraudline.catalog import environment
 from fraudline.catalog.errors import InputError, TemporaryError
 from fraudline.catalog.stages import SERVE
 from fraudline.entrypoints import log
-from fraudline.entrypoints.aws_lambda import Answer, InputRejected, StageFailed
+from fraudline.entrypoints.aws_lambda import Answer, InputRejected, Preparation, StageFailed
 from fraudline.runtime import faults
 
 if TYPE_CHECKING:
@@ -168,4 +168,34 @@ FUNCTIONS: Mapping[str, Callable[..., Answer]] = {
     "realtime-features": features,
     "realtime-score": score,
     "realtime-history": append,
+}
+
+# Everything that a first event would otherwise wait for. The names are repeated, because each function runs in its own
+# image and imports that image's libraries alone.
+_PARSING = ("polars", "fraudline.etl.raw", "fraudline.etl.validation")
+PREPARATIONS: Mapping[str, Preparation] = {
+    "realtime-features": Preparation(
+        (
+            *_PARSING,
+            "fraudline.catalog.contract",
+            "fraudline.features.history_table",
+            "fraudline.features.numpy_engine",
+            "numpy.ma",  # which NumPy itself imports at the first use
+        ),
+        ("dynamodb",),
+    ),
+    "realtime-score": Preparation(
+        (
+            *_PARSING,
+            "fraudline.score.outbox",
+            "fraudline.score.risk",
+            "fraudline.score.alerts",
+            "fraudline.score.filter_high_risk",
+            "fraudline.model.model",
+            "fraudline.runtime.channels",
+            "fraudline.runtime.s3",
+        ),
+        ("s3", "sns"),
+    ),
+    "realtime-history": Preparation((*_PARSING, "fraudline.features.history_table"), ("dynamodb",)),
 }
