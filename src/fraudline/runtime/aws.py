@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from typing import Any
 
@@ -14,10 +15,18 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
+def region() -> str | None:
+    """Return the region that the environment names, None to leave it to boto3's configuration files.
+
+    boto3 reads AWS_DEFAULT_REGION alone; the AWS CLI and the other SDKs read AWS_REGION, and prefer it.
+    """
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or None
+
+
 @cache
 def client(service: str) -> Any:
     """Return the client of a service."""
     import boto3  # noqa: PLC0415 - 0.2 s that a run on folders need not pay
     from botocore.config import Config  # noqa: PLC0415
 
-    return boto3.client(service, config=Config(**_SETTINGS.get(service, _USUAL)))
+    return boto3.client(service, region_name=region(), config=Config(**_SETTINGS.get(service, _USUAL)))

@@ -81,11 +81,22 @@ _CLASSES = {
     "NoCredentialsError": Remedy(
         "sign in, set AWS_PROFILE, or give the job a role, and a network: isolated jobs get none"
     ),
-    "NoRegionError": Remedy("set AWS_DEFAULT_REGION"),
+    "NoRegionError": Remedy("set AWS_REGION"),
     "ConnectTimeoutError": _NETWORK,
     "ConnectionClosedError": _NETWORK,
     "EndpointConnectionError": _NETWORK,
     "ReadTimeoutError": _NETWORK,
+    "HTTPClientError": _NETWORK,
+    "ProxyConnectionError": _NETWORK,
+    "SSLError": _NETWORK,
+    "InvalidRegionError": Remedy("set AWS_REGION to a region's name, such as eu-west-1"),
+    "PartialCredentialsError": _CREDENTIALS,
+    "CredentialRetrievalError": _RENEW,
+    "SSOTokenLoadError": _RENEW,
+    "TokenRetrievalError": _RENEW,
+    "UnauthorizedSSOTokenError": _RENEW,
+    "ProfileNotFound": Remedy("set AWS_PROFILE to a profile that aws configure list-profiles shows"),
+    "S3UploadFailedError": Remedy("grant the calling identity s3:PutObject on that bucket"),
 }
 
 

@@ -127,9 +127,9 @@ def test_a_missing_region_credential_or_network_is_explained(monkeypatch: pytest
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(InputError, match="connect to SageMaker: You must specify a region; set AWS_DEFAULT_REGION"):
+    with pytest.raises(InputError, match="connect to SageMaker: You must specify a region; set AWS_REGION"):
         service.client()
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 
 from fraudline.catalog.errors import InputError
+from fraudline.runtime import aws
 from fraudline.runtime.aws_errors import explained
 
 POLL_SECONDS = 10
@@ -20,7 +21,7 @@ UNFINISHED = ("Executing", "Stopping")
 def client() -> Any:
     """Return a SageMaker client for the region and credentials of the environment."""
     with explained("connect to SageMaker"):
-        session = boto3.session.Session()
+        session = boto3.session.Session(region_name=aws.region())
         return session.client("sagemaker", region_name=session.region_name)
 
 
