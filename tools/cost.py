@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fraudline.catalog.settings_table import SETTINGS
 from fraudline.catalog.stages import STAGES
 from tools import markdown
 
@@ -17,12 +18,13 @@ NUMBERS = "---:"  # Markdown that aligns columns of numbers to the right
 
 # For each function: seconds for MEASURED_ROWS rows (docs/measured.md), and the memory in GB that the stack gives it.
 MEASURED_ROWS = 9_535
+FUNCTION_GB = SETTINGS["aws", "function_memory"].default / 1024
 FUNCTIONS = {
-    "etl": (1.3, 6.0),
-    "feature-extraction": (1.8, 4.0),
-    "fraud-scoring": (3.7, 4.0),
-    "filter-high-risk": (0.9, 2.0),
-    "alert-and-store": (1.8, 3.0),
+    "etl": (1.3, FUNCTION_GB),
+    "feature-extraction": (1.8, FUNCTION_GB),
+    "fraud-scoring": (3.7, FUNCTION_GB),
+    "filter-high-risk": (0.9, FUNCTION_GB),
+    "alert-and-store": (1.8, FUNCTION_GB),
 }
 GLUE_WORKERS, GLUE_START = 5, 180.0  # seconds; assumed
 GLUE_ROW = 18e-6 / (GLUE_WORKERS * 4)  # seconds per row on 4 cores per worker (docs/scale.md)

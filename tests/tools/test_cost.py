@@ -15,7 +15,11 @@ from tools import cost
 def test_functions_have_the_memory_of_the_stack():
     steps = {step.stage.name: step.stage.step for step in WORKFLOWS["daily"].steps}
     functions = aws.resources("Lambda::Function")
-    memory = {stage: functions[f"{step}Function"]["MemorySize"] / 1024 for stage, step in steps.items()}
+    defaults = aws.stack()["Parameters"]
+    memory = {
+        stage: defaults[functions[f"{step}Function"]["MemorySize"]["Ref"]]["Default"] / 1024
+        for stage, step in steps.items()
+    }
     assert memory == {stage: gigabytes for stage, (_, gigabytes) in cost.FUNCTIONS.items()}
 
 

@@ -250,6 +250,13 @@ def test_a_function_runs_a_command_of_its_image(name: str):
     assert name == f"{stage.step}Function"
 
 
+@pytest.mark.parametrize("name", aws.resources("Lambda::Function"))
+def test_the_memory_of_a_function_fits_a_new_account(name: str):
+    """Many new accounts refuse more than 3,008 MB."""
+    parameter = aws.resources("Lambda::Function")[name]["MemorySize"]["Ref"]
+    assert aws.stack()["Parameters"][parameter]["Default"] <= 3008
+
+
 def test_every_function_is_invoked_and_ends_before_its_state_machine():
     invoked = set()
     for name, path in aws.DEFINITIONS.items():

@@ -66,6 +66,11 @@ class Cloud:
             return None
         return {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
 
+    def parameters(self, stack: str) -> dict[str, str]:
+        """Return a stack's parameters, none where the stack does not exist."""
+        description = self._describe(stack)
+        return {} if description is None else _parameters(description)
+
     def apply(self, stack: str, template: Mapping[str, str], values: Mapping[str, str]) -> None:
         """Create a stack from a template, or update it.
 

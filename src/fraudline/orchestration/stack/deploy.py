@@ -22,6 +22,7 @@ from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.parsing import argument
 from fraudline.catalog.plan import title
 from fraudline.orchestration.images import images
+from fraudline.orchestration.stack import preflight
 from fraudline.orchestration.stack.cloud import Cloud
 from fraudline.runtime.aws_errors import explained
 
@@ -48,6 +49,9 @@ def deploy(
         InputError: something is missing, with what to do.
     """
     stack = stack_name(name)
+    current = cloud.parameters(stack)
+    if problems := preflight.problems(name, {**current, **values}, new=not current):
+        raise InputError("\n".join(["this account is not ready:", *(f"- {problem}" for problem in problems)]))
     names = {"BucketPrefix": name.lower(), "Name": name, "AWS::AccountId": cloud.account, "AWS::Region": cloud.region}
     cloud.apply(FOUNDATION, {"TemplateBody": with_names((glue / "foundation.yaml").read_text(), names)}, {})
     foundation = cloud.outputs(FOUNDATION)

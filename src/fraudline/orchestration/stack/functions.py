@@ -16,9 +16,9 @@ _HISTORY = sub("dynamodb://${HistoryTable}")
 
 @dataclass(frozen=True)
 class Size:
-    """Memory and storage in MiB, and the longest run in seconds."""
+    """The parameter with the memory in MiB, storage in MiB, and the longest run in seconds."""
 
-    memory: int
+    memory: str
     storage: int
     seconds: int
 
@@ -39,16 +39,16 @@ class Function:
 
 # All functions of a day have to end within the 300 seconds of an EXPRESS execution.
 _SIZES = {
-    "etl": Size(6144, 4096, 240),
-    "feature-extraction": Size(4096, 4096, 240),
-    "fraud-scoring": Size(4096, 2048, 240),
-    "filter-high-risk": Size(2048, 1024, 240),
-    "alert-and-store": Size(3072, 2048, 240),
-    "publish-history": Size(4096, 1024, 270),
+    "etl": Size("FunctionMemory", 4096, 240),
+    "feature-extraction": Size("FunctionMemory", 4096, 240),
+    "fraud-scoring": Size("FunctionMemory", 2048, 240),
+    "filter-high-risk": Size("FunctionMemory", 1024, 240),
+    "alert-and-store": Size("FunctionMemory", 2048, 240),
+    "publish-history": Size("FunctionMemory", 1024, 270),
 }
 # An initialization that takes more than Lambda's 10 s is repeated in the first invocation, so the time-out has room for
 # it; the states of the state machine realtime wait longer.
-_REALTIME_SIZE = Size(2048, 512, 20)
+_REALTIME_SIZE = Size("RealtimeMemory", 512, 20)
 REALTIME = (
     Function(
         "realtime-features",
@@ -93,7 +93,7 @@ def _function(name: str, title: str, image: Image, variables: dict[str, Value], 
             "ImageConfig": {"Command": ["lambda", name]},
             **({"Environment": {"Variables": variables}} if variables else {}),
             "Role": attribute(f"{title}Role"),
-            "MemorySize": size.memory,
+            "MemorySize": ref(size.memory),
             "EphemeralStorage": {"Size": size.storage},
             "Timeout": size.seconds,
             "TracingConfig": {"Mode": "Active"},
