@@ -137,7 +137,11 @@ class Engine:
         properties = self.recorded[pipe]
         queue = queue_url(properties["Source"])
         size = properties["SourceParameters"]["SqsQueueParameters"]["BatchSize"]
-        messages = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=size).get("Messages", [])
+        messages = (
+            boto3.client("sqs")
+            .receive_message(QueueUrl=queue, MaxNumberOfMessages=size, AttributeNames=["All"])
+            .get("Messages", [])
+        )
         if not messages:
             return []
         target = properties["TargetParameters"]
@@ -216,8 +220,15 @@ def pipe_record(message: Mapping[str, Any], source: str) -> dict[str, Any]:
         body = json.loads(message["Body"])
     except ValueError:
         body = message["Body"]
-    attributes = {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"]}
-    return {**attributes, "body": body, "eventSource": "aws:sqs", "eventSourceARN": source, "awsRegion": REGION}
+    identity = {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"]}
+    return {
+        **identity,
+        "attributes": message["Attributes"],
+        "body": body,
+        "eventSource": "aws:sqs",
+        "eventSourceARN": source,
+        "awsRegion": REGION,
+    }
 
 
 def apply_template(template: str, record: Any) -> Any:

@@ -81,6 +81,42 @@ def test_express_waits_for_nothing(name: str):
         assert aws.definition(name)["TimeoutSeconds"] <= 300
 
 
+def longest_seconds(scope: Mapping[str, Any], state: str) -> float:
+    """Return the longest that the tasks on any way from a state to an end may take; these definitions have no loop."""
+    tasks = scope["States"][state]
+    own = tasks["TimeoutSeconds"] if tasks["Type"] == "Task" else 0
+    return own + max((longest_seconds(scope, after) for after in follows(tasks)), default=0)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in aws.DEFINITIONS if aws.state_machine(name)["StateMachineType"] == "EXPRESS"]
+)
+def test_the_time_outs_of_express_add_up_to_less_than_its_own(name: str):
+    """At its limit, an execution runs no Catch: nobody would hear of it."""
+    definition = aws.definition(name)
+    assert all(
+        state["Type"] in ("Task", "Pass", "Choice", "Succeed", "Fail") for state in definition["States"].values()
+    )
+    assert longest_seconds(definition, definition["StartAt"]) < definition["TimeoutSeconds"] <= EXPRESS_SECONDS
+
+
+def test_an_overrun_of_the_day_is_handed_over_to_its_standard_twin():
+    states = aws.definition("daily")["States"]
+    for step in WORKFLOWS["daily"].steps:
+        overrun, *_ = states[step.stage.step]["Catch"]
+        assert overrun["ErrorEquals"] == ["States.Timeout", "Sandbox.Timedout"]
+        after = [overrun["Next"]]
+        while "Next" in states[after[-1]]:
+            after.append(states[after[-1]]["Next"])
+        assert after == ["KeepDay", "StartStandard", "NotifyHandedOver", "HandedOver"]
+
+
+def test_the_last_delivery_is_the_one_after_which_a_message_is_set_aside():
+    (choice,) = aws.definition("daily")["States"]["CheckDelivery"]["Choices"]
+    (queue,) = (it for name, it in aws.resources("SQS::Queue").items() if name == "DailyQueue")
+    assert choice["And"][1]["StringEquals"] == str(queue["RedrivePolicy"]["maxReceiveCount"])
+
+
 def pairs(value: Any) -> Iterator[tuple[str, Any]]:
     """Yield every name with its value, at any depth."""
     if isinstance(value, Mapping):
@@ -171,7 +207,7 @@ def test_every_failure_notifies_somebody(name: str):
 def test_rejected_input_ends_well_where_a_pipe_would_redeliver():
     states = aws.definition("daily")["States"]
     for step in WORKFLOWS["daily"].steps:
-        first, *_ = states[step.stage.step]["Catch"]
+        _, first, *_ = states[step.stage.step]["Catch"]
         assert first["ErrorEquals"] == [InputRejected.__name__]
         after = [first["Next"]]
         while "Next" in states[after[-1]]:

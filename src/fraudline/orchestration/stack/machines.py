@@ -91,7 +91,17 @@ def _start_pipelines(*workflows: str) -> Statement:
 
 MACHINES: tuple[StateMachine, ...] = (
     StateMachine("training", "STANDARD", [*_run_jobs("training"), _NOTIFY, _encrypt_jobs()]),
-    StateMachine("daily", "EXPRESS", [_invoke_stages("daily"), _NOTIFY, _count_rejected(), encrypt()]),
+    StateMachine(
+        "daily",
+        "EXPRESS",
+        [
+            _invoke_stages("daily"),
+            _NOTIFY,
+            _count_rejected(),
+            statement("HandOver", "states:StartExecution", ref("DailyStandardMachine")),
+            encrypt(),
+        ],
+    ),
     StateMachine("daily_standard", "STANDARD", [*_run_jobs("daily"), _NOTIFY, _encrypt_jobs()]),
     StateMachine("backfill", "STANDARD", [*_run_jobs("backfill"), _NOTIFY, _encrypt_jobs()]),
     StateMachine("rollback", "STANDARD", [*_run_jobs("deployment"), _NOTIFY, _encrypt_jobs()]),

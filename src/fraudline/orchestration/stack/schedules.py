@@ -6,6 +6,7 @@ from fraudline.catalog.plan import title
 from fraudline.orchestration.stack.intrinsics import Noted, Resource, Resources, Value, attribute, choose, ref, sub
 from fraudline.orchestration.stack.parameters import KEY
 from fraudline.orchestration.stack.policies import OF_THIS_ACCOUNT, document, encrypt, role, statement
+from fraudline.orchestration.step_functions.state_machines import DELIVERIES
 
 _DAY = 86_400
 _START = ref("StartMachine")
@@ -35,7 +36,7 @@ def _queue(workflow: str) -> Resource:
     hidden = Noted(
         "Longer than a state machine that a pipe invokes, and than a day stays claimed by a run that died.", 960
     )
-    redrive = {"deadLetterTargetArn": attribute("ScheduleDeadLetters"), "maxReceiveCount": 3}
+    redrive = {"deadLetterTargetArn": attribute("ScheduleDeadLetters"), "maxReceiveCount": DELIVERIES}
     return _sqs(workflow, {"VisibilityTimeout": hidden, "MessageRetentionPeriod": 4 * _DAY, "RedrivePolicy": redrive})
 
 
@@ -83,7 +84,10 @@ def _pipe(workflow: str) -> Resources:
     name = title(workflow)
     queue = attribute(f"{name}Queue")
     target = choose("Pipelines", ref("StartPipelineMachine"), _BY_STEP_FUNCTIONS[workflow])
-    message = f'{{"workflow": "{workflow}", "machine": "${{{_STANDARD[workflow]}}}", "scheduled": <$.body.scheduled>}}'
+    message = (
+        f'{{"workflow": "{workflow}", "machine": "${{{_STANDARD[workflow]}}}", "scheduled": <$.body.scheduled>, '
+        '"delivery": <$.attributes.ApproximateReceiveCount>}'
+    )
     statements = [
         statement("Receive", ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], queue),
         statement("Invoke", "states:StartSyncExecution", target),

@@ -28,8 +28,9 @@ def substitutions(definition: str) -> dict[str, Value]:
 
 
 def _values() -> dict[str, Value]:
-    names = ("AnswerSeconds", "CasesTable", "CasesTopic", "DataBucket", "EscalationSeconds", "EscalationTopic",
-             "OperationsTopic", "ProcessingInstance", "RealtimeDeadLetters", "TrainingInstance")  # fmt: skip
+    names = ("AnswerSeconds", "CasesTable", "CasesTopic", "DailyStandardMachine", "DataBucket", "EscalationSeconds",
+             "EscalationTopic", "OperationsTopic", "ProcessingInstance", "RealtimeDeadLetters",
+             "TrainingInstance")  # fmt: skip
     return {
         **{title(name): KNOWN.get(name, ref(title(name))) for name in settings() if name not in PER_EXECUTION},
         **{name: ref(name) for name in (*names, *GLUE_STAGES.values(), *(f"{it.title()}Image" for it in IMAGES))},

@@ -28,6 +28,7 @@ LAMBDA_IS_BUSY = _busy(
 # Errors that a service's API does not name, such as throttling, appear under the name of the service.
 SAGEMAKER_IS_BUSY = _busy("SageMaker.AmazonSageMakerException", "SageMaker.ResourceLimitExceededException", seconds=30)
 GLUE_IS_BUSY = _busy("Glue.AWSGlueException", "Glue.ConcurrentRunsExceededException", seconds=30)
+STATES_IS_BUSY = _busy("StepFunctions.ThrottlingException", "StepFunctions.ExecutionLimitExceededException", seconds=2)
 NOTIFYING_IS_BUSY = _busy("States.TaskFailed", seconds=2)
 
 

@@ -20,7 +20,22 @@ State = dict[str, Any]
 States = dict[str, State]
 
 REJECTED = InputRejected.__name__
-EXPRESS_SECONDS = 300  # the service's own limit
+# The service's own limit. At it, an execution ends as TIMED_OUT, and no Catch runs.
+EXPRESS_SECONDS = 300
+# Together with the tasks that notify and hand over, they add up to less than EXPRESS_SECONDS.
+_EXPRESS_STAGES = {
+    "etl": 70,
+    "feature-extraction": 45,
+    "fraud-scoring": 45,
+    "filter-high-risk": 20,
+    "alert-and-store": 70,
+}
+_NOTIFY_SECONDS = 10
+# A state's own time-out, and that of its function.
+_OVERRUN = ["States.Timeout", "Sandbox.Timedout"]
+_CATCH_ALL: State = {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "NotifyFailed"}
+# The pipe's queue sets a message aside after this many deliveries.
+DELIVERIES = 3
 VERDICT = "deploy_recommended=true*"  # how evaluate-model's exit message begins
 
 
@@ -44,6 +59,20 @@ def _daily_express() -> dict[str, Any]:
             "Parameters": {"as_of.$": "States.ArrayGetItem(States.StringSplit($.scheduled, 'T'), 0)", "input.$": "$"},
         },
         **_arguments("daily", "$.input", with_channels=False),
+        "CheckDelivery": {
+            "Comment": "The last delivery of a message that failed or ran out of time goes to the STANDARD twin.",
+            "Type": "Choice",
+            "Choices": [
+                {
+                    "And": [
+                        {"Variable": "$.settings.delivery", "IsPresent": True},
+                        {"Variable": "$.settings.delivery", "StringEquals": str(DELIVERIES)},
+                    ],
+                    "Next": "ExplainDelivery",
+                }
+            ],
+            "Default": next(iter(plan("daily"))).stage.step,
+        },
         **{job.stage.step: _invocation(job) for job in plan("daily")},
     }
     chained = _chain(states, "Done") | {
@@ -63,25 +92,72 @@ def _daily_express() -> dict[str, Any]:
                     }
                 ],
             },
+            "TimeoutSeconds": _NOTIFY_SECONDS,
             "ResultPath": None,
             "Retry": [retries.NOTIFYING_IS_BUSY],
             "Next": "NotifyRejected",
         },
-        "NotifyRejected": _notice("daily", "Rejected"),
+        "NotifyRejected": _in_time(_notice("daily", "Rejected")),
         "Rejected": {
             "Type": "Pass",
             "Parameters": {"status": "rejected", "as_of.$": "$.as_of", "cause.$": "$.error.Cause"},
             "End": True,
         },
-        **_failure("daily"),
+        **_hand_over(),
+        **{name: _in_time(state) for name, state in _failure("daily").items()},
     }
-    limit = f"EXPRESS: everything within {EXPRESS_SECONDS} s, else use daily_standard."
+    limit = f"EXPRESS: {EXPRESS_SECONDS} s in all; daily_standard takes over a day that needs longer."
     return {
         "Comment": f"{_generated('daily')} {limit}",
         "StartAt": next(iter(chained)),
         "TimeoutSeconds": EXPRESS_SECONDS,
         "States": chained,
     }
+
+
+def _hand_over() -> States:
+    """Return the states that start the STANDARD twin of a day that does not fit into EXPRESS."""
+    return {
+        "ExplainDelivery": {
+            "Type": "Pass",
+            "Result": {"Error": "LastDelivery", "Cause": f"{DELIVERIES - 1} deliveries failed or ran out of time."},
+            "ResultPath": "$.error",
+            "Next": "KeepDay",
+        },
+        "KeepDay": {
+            "Type": "Pass",
+            "Parameters": {"as_of.$": "$.as_of"},
+            "ResultPath": "$.day",
+            "Next": "StartStandard",
+        },
+        "StartStandard": {
+            "Comment": "A name of its own: a day that had a STANDARD execution before may need another.",
+            "Type": "Task",
+            "Resource": "arn:aws:states:::states:startExecution",
+            "Parameters": {
+                "StateMachineArn": "${DailyStandardMachine}",
+                "Name.$": "States.Format('daily-{}-{}', $.as_of, States.UUID())",
+                "Input.$": "States.JsonMerge($.settings, $.day, false)",
+            },
+            "TimeoutSeconds": _NOTIFY_SECONDS,
+            "ResultPath": None,
+            "Retry": [retries.STATES_IS_BUSY],
+            "Catch": [_CATCH_ALL],
+            "Next": "NotifyHandedOver",
+        },
+        "NotifyHandedOver": _in_time(_notice("daily", "HandedOver")),
+        "HandedOver": {
+            "Comment": "It ends well, or the pipe would deliver the message again.",
+            "Type": "Pass",
+            "Parameters": {"status": "handed over", "as_of.$": "$.as_of", "cause.$": "$.error.Cause"},
+            "End": True,
+        },
+    }
+
+
+def _in_time(state: State) -> State:
+    """Return a task that takes its share of an EXPRESS execution's time; other states take none."""
+    return state | {"TimeoutSeconds": _NOTIFY_SECONDS} if state["Type"] == "Task" else state
 
 
 def _standard(workflow: str, remark: str) -> dict[str, Any]:
@@ -219,11 +295,13 @@ def _invocation(job: JobPlan) -> State:
         "Comment": job.stage.description,
         "Type": "Task",
         **jobs.invocation(job),
+        "TimeoutSeconds": _EXPRESS_STAGES[job.stage.name],
         "ResultPath": f"$.{job.stage.step}",
         "Retry": [retries.LAMBDA_IS_BUSY, retries.stage_failed(5)],
         "Catch": [
+            {"ErrorEquals": _OVERRUN, "ResultPath": "$.error", "Next": "KeepDay"},
             {"ErrorEquals": [REJECTED], "ResultPath": "$.error", "Next": "CountRejected"},
-            {"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "NotifyFailed"},
+            _CATCH_ALL,
         ],
     }
 
@@ -262,5 +340,5 @@ def _job(job: JobPlan) -> State:
         "ResultSelector": {"job.$": "$[0]"},
         "ResultPath": f"$.{name}",
         "Retry": [{**retries.stage_failed(60), "MaxDelaySeconds": 1800}],
-        "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "NotifyFailed"}],
+        "Catch": [_CATCH_ALL],
     }
