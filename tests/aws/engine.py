@@ -102,7 +102,7 @@ class Functions:
             **function.environment_vars,
         }
         (image,) = re.findall(r"fraudline/(\w+)[@:]", function.code["ImageUri"])
-        return emulator.function(tagged(image), function.image_config.cmd, environment)
+        return emulator.function(tagged(image), function.image_config.cmd, environment, memory=function.memory_size)
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -53,3 +53,46 @@ def test_every_image_answers_as_a_function(stage: str):
         refused = invoke(address, {"arguments": {"as_of": "2026-01-10"}})
     assert refused["errorType"] == "InputRejected"
     assert "nothing at" in refused["errorMessage"] or "no location to write" in refused["errorMessage"]
+
+
+# A function that sleeps before its first event, and then sleeps or allocates memory as an event says.
+WASTEFUL = """
+import os, sys, time
+from types import ModuleType
+
+def handle(event, context):
+    time.sleep(event.get("seconds", 0))
+    return len(bytes(event.get("mib", 0) << 20).replace(b"\\0", b"1"))
+
+time.sleep(float(os.environ["SLEEP"]))
+sys.modules["wasteful"] = ModuleType("wasteful")
+sys.modules["wasteful"].handle = handle
+from awslambdaric.__main__ import main
+main(["", "wasteful.handle"])
+"""
+
+
+def wasteful(sleep: float, seconds: int = 60) -> AbstractContextManager[str]:
+    environment = {"SLEEP": str(sleep), "AWS_LAMBDA_FUNCTION_TIMEOUT": str(seconds)}
+    program = ("python3", "-c", WASTEFUL)
+    return emulator.function(jobs.tagged("etl"), [], environment, memory=256, program=program)
+
+
+def test_a_function_has_the_memory_and_time_of_its_configuration():
+    """The error types are Lambda's; a new process answers the next event.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html
+    """
+    with wasteful(sleep=0, seconds=3) as address:
+        assert invoke(address, {"mib": 1}) == 1 << 20
+        slow = invoke(address, {"seconds": 5})
+        large = invoke(address, {"mib": 600})
+        assert invoke(address, {"mib": 1}) == 1 << 20
+    assert slow == {"errorType": "Sandbox.Timedout", "errorMessage": "Error: Task timed out after 3.00 seconds"}
+    assert large["errorType"] == "Runtime.ExitError"
+    assert large["errorMessage"].endswith("signal: killed")
+
+
+def test_a_function_is_ready_within_the_init_phase():
+    with pytest.raises(AssertionError, match=r"the init phase took 1\d\.\d s"), wasteful(sleep=11) as address:
+        assert invoke(address, {"mib": 1}) == 1 << 20
