@@ -2,6 +2,7 @@
 
 python pipeline.py definition --workflow training --images dist/images.json
 python pipeline.py upsert --workflow training --images dist/images.json --role ARN --set Root=s3://bucket/fraud
+python pipeline.py upsert --stack fraud-stack
 python pipeline.py start --workflow training --as-of 2026-05-24 --set DataVersion=17 --wait
 python pipeline.py run-local --workflow training --as-of 2026-05-24 --data DATA --root var/pipelines
 """
@@ -19,9 +20,13 @@ from fraudline.catalog import parsing, settings
 from fraudline.catalog.errors import InputError
 from fraudline.catalog.parsing import argument
 from fraudline.catalog.plan import title
-from fraudline.catalog.workflow import MODEL_PACKAGES, WORKFLOWS, Execution
+from fraudline.catalog.stages import IMAGES
+from fraudline.catalog.workflow import WORKFLOWS, Execution
 from fraudline.orchestration.images import images
 from fraudline.orchestration.sagemaker import service
+from fraudline.orchestration.stack.cloud import Cloud
+from fraudline.orchestration.stack.parameters import parameters as stack_parameters
+from fraudline.runtime.aws_errors import explained
 
 gc.disable()  # searching the SDK's two thousand modules for garbage takes one second of five, and frees nothing
 from fraudline.orchestration.sagemaker import definition  # noqa: E402 - it imports the SDK
@@ -40,6 +45,7 @@ def build(options: argparse.Namespace) -> Any:
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:
     """Return the command line options that replace values of the settings file."""
     values = {
+        "name": options.name,
         "role": options.role,
         "kms_key": options.kms_key,
         "subnets": tuple(options.subnet),
@@ -56,22 +62,50 @@ def _define(options: argparse.Namespace) -> bool:
     return True
 
 
-def _upsert(options: argparse.Namespace) -> bool:
+def _named(options: argparse.Namespace) -> Site:
+    """Return the site, as far as commands need it that only name pipelines."""
     file = settings.load(options.settings_file)
-    site = Site.of(file, **_chosen(options))
+    return Site.of(file, name=options.name or file.name)
+
+
+def _upsert(options: argparse.Namespace) -> bool:
+    if options.stack:
+        return _upsert_of_stack(options)
+    if not options.workflow:
+        raise InputError("--workflow is missing: name one, or all of a stack with --stack")
+    site = Site.of(settings.load(options.settings_file), **_chosen(options))
     if site.role == ROLE:
         raise InputError(
             "--role is missing: give the role that the jobs run as, or set it in fraudline.toml: [aws] role"
         )
-    name, content = WORKFLOWS[options.workflow].pipeline, definition.as_json(build(options))
+    name, content = site.pipeline(options.workflow), definition.as_json(build(options))
     print(service.upsert(name, content, site.role, site.tags, dry_run=options.dry_run))
+    return True
+
+
+def _upsert_of_stack(options: argparse.Namespace) -> bool:
+    """Upsert every pipeline with a stack's images, settings and role; --set replaces the stack's parameters."""
+    changed = dict(options.settings)
+    if unknown := sorted(set(changed) - set(stack_parameters())):
+        raise InputError(f"--set {', '.join(unknown)}: the stack has no such parameter")
+    with explained(f"describe {options.stack}"):
+        cloud = Cloud()
+        deployed, outputs = cloud.parameters(options.stack), cloud.outputs(options.stack)
+    if outputs is None:
+        raise InputError(f"--stack {options.stack}: there is no such stack; make deploy creates it")
+    values = deployed | changed
+    site = Site.of_stack(settings.load(options.settings_file), values, outputs)
+    pinned: dict[str, str] = {image: values[f"{image.title()}Image"] for image in IMAGES}
+    for workflow in WORKFLOWS:
+        content = definition.as_json(definition.build(workflow, pinned, site))
+        print(service.upsert(site.pipeline(workflow), content, site.role, site.tags, dry_run=options.dry_run))
     return True
 
 
 def _start(options: argparse.Namespace) -> bool:
     execution = Execution(options.workflow, options.as_of)
     values = dict(options.settings) | {"AsOf": str(options.as_of)}
-    arn = service.start(WORKFLOWS[options.workflow].pipeline, execution.id, values)
+    arn = service.start(_named(options).pipeline(options.workflow), execution.id, values)
     print(arn)
     return service.watch(arn, print) if options.wait else True
 
@@ -79,7 +113,7 @@ def _start(options: argparse.Namespace) -> bool:
 def _status(options: argparse.Namespace) -> bool:
     if options.execution:
         return service.watch(options.execution, print) if options.wait else service.show(options.execution, print)
-    for summary in service.executions(WORKFLOWS[options.workflow].pipeline):
+    for summary in service.executions(_named(options).pipeline(options.workflow)):
         print(service.execution_line(summary))
     return True
 
@@ -98,7 +132,7 @@ def _serve_local(options: argparse.Namespace) -> bool:
     from tools.sagemaker_local import run  # noqa: PLC0415
 
     with run.local_aws(None, options.root) as scratch:
-        return run.serve(MODEL_PACKAGES, options.port, scratch)
+        return run.serve(_named(options).model_packages, options.port, scratch)
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -125,7 +159,12 @@ def parser() -> argparse.ArgumentParser:
     serve = command("serve-local", _serve_local, "serve the last registered model on this computer, in the score image")
 
     for each in (define, upsert, start, status, local):
-        each.add_argument("--workflow", choices=WORKFLOWS, required=each is not status, default="training")
+        needed = each not in (upsert, status)  # a stack's pipelines are upserted together
+        default = "training" if each is status else None
+        each.add_argument("--workflow", choices=WORKFLOWS, required=needed, default=default)
+    for each in (define, upsert, start, status, local, serve):
+        each.add_argument("--settings", dest="settings_file", type=Path, metavar="FILE", help="[./fraudline.toml]")
+        each.add_argument("--name", help="prefix of the pipeline's name [the settings file's, else fraud]")
     for each in (define, upsert, local):
         _add_site(each)
     for each in (define, upsert, start, local):
@@ -142,6 +181,9 @@ def parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--as-of", type=argument(parsing.day), required=True, help="UTC date; only rows before it are visible"
         )
+    upsert.add_argument(
+        "--stack", metavar="STACK", help="upsert all pipelines, with the images, settings and role of this stack"
+    )
     upsert.add_argument("--dry-run", action="store_true", help="show the difference and change nothing")
     for each in (start, status):
         each.add_argument("--wait", action="store_true", help="report each step until the execution has ended")
@@ -155,7 +197,6 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_site(command: argparse.ArgumentParser) -> None:
     """Add the options for the site that runs the jobs; they override the settings file."""
-    command.add_argument("--settings", dest="settings_file", type=Path, metavar="FILE", help="[./fraudline.toml]")
     command.add_argument(
         "--images", type=Path, metavar="FILE", help="file of docker buildx bake --metadata-file, which pins the images"
     )

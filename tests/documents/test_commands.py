@@ -101,7 +101,7 @@ def pipeline_parser() -> argparse.ArgumentParser:
     with pytest.MonkeyPatch.context() as patch:
         for name in names:
             stub = ModuleType(name)
-            stub.__dict__.update(MODEL_PACKAGES="", ROLE="", Site=None)
+            stub.__dict__.update(ROLE="", Site=None)
             patch.setitem(sys.modules, name, stub)
         patch.delitem(sys.modules, "pipeline", raising=False)
         module = import_module("pipeline")

@@ -404,6 +404,17 @@ def test_settings_become_defaults_and_unknown_ones_are_refused():
     assert process.stderr.startswith("--set Treshold: fraud-detection-daily has no such parameter; it has ")
 
 
+def test_another_site_has_pipelines_and_packages_of_its_own():
+    """A pipeline that two stacks share would get the settings of the last one that was deployed."""
+    process = pipeline_script.run("definition", "--workflow", "training", "--name", "other")
+    package = json.loads(process.stdout)["Steps"][-2]["Arguments"]["IfSteps"][0]["Arguments"]
+    assert package["ModelPackageGroupName"] == "other-detection"
+    process = pipeline_script.run("definition", "--workflow", "training", "--name", "other", "--set", "x=1")
+    assert "other-model-training has no such parameter" in process.stderr
+    process = pipeline_script.run("upsert", "--dry-run")
+    assert (process.returncode, process.stderr.partition(":")[0]) == (2, "--workflow is missing")
+
+
 @each_job
 def test_sagemaker_accepts_the_request(workflow: str, job: JobPlan):
     """Check against botocore's model: unknown and missing members, types, and lengths."""

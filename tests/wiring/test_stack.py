@@ -14,7 +14,7 @@ from fraudline.catalog import environment
 from fraudline.catalog.plan import JobPlan, plan, settings, title
 from fraudline.catalog.stages import STAGES
 from fraudline.catalog.templates import resolve
-from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF, WORKFLOWS
+from fraudline.catalog.workflow import HISTORY_BEFORE_AS_OF, MODEL_PACKAGES, WORKFLOWS
 from fraudline.entrypoints import realtime
 from fraudline.orchestration.stack.parameters import KNOWN, PER_EXECUTION
 from fraudline.runtime.channels import MANIFEST_FILE
@@ -50,6 +50,23 @@ def test_every_setting_is_a_parameter_or_known_to_the_stack():
     parameters = set(aws.stack()["Parameters"])
     for name in settings():
         assert [title(name) in parameters, name in KNOWN, name in PER_EXECUTION].count(True) == 1, name
+
+
+def test_pipelines_and_packages_are_named_after_the_stack():
+    """Two stacks of an account must not start each other's pipelines, or deploy each other's models."""
+    for workflow in WORKFLOWS.values():
+        name = f"{title(workflow.name)}Pipeline"
+        for machine in aws.resources("StepFunctions::StateMachine").values():
+            value = machine.get("DefinitionSubstitutions", {}).get(name)
+            assert value is None or aws.text(value) == f"${{BucketPrefix}}-{workflow.pipeline}"
+    detail = aws.resources("Events::Rule")["ModelApprovedRule"]["EventPattern"]["detail"]
+    assert [aws.text(group) for group in detail["ModelPackageGroupName"]] == [f"${{BucketPrefix}}-{MODEL_PACKAGES}"]
+    for role in ("PipelineRole", "DeploymentMachineRole", "StartPipelineMachineRole"):
+        for statement in aws.statements(role):
+            for resource in map(aws.text, aws.as_list(statement["Resource"])):
+                kind = resource.rpartition(":")[2].partition("/")[0]
+                own = kind not in ("pipeline", "model-package", "model-package-group")
+                assert own or "/${BucketPrefix}-" in resource
 
 
 # State machines

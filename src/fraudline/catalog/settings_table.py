@@ -189,6 +189,7 @@ def _table() -> tuple[Setting, ...]:
             "prefix",
             "prefix of every name on AWS, so that two stacks can coexist; buckets have it in lower case",
             _NAME,
+            (PIPELINE, DEPLOY),
             cloudformation="Name",
         ),
         Setting(

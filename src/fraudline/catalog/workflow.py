@@ -73,7 +73,7 @@ class Workflow:
 
     Attributes:
         name: its name on command lines and in the prefixes of executions.
-        pipeline: the name of its SageMaker pipeline.
+        pipeline: the name of its SageMaker pipeline, after the site's name.
         description: one sentence for help and state machines.
         steps: the steps in the order in which they run.
     """
@@ -88,7 +88,7 @@ _EXTRACT = Step(stages.DATA_EXTRACTION, {"raw": RAW, "labels": LABELS})
 
 TRAINING = Workflow(
     "training",
-    "fraud-model-training",
+    "model-training",
     "Train a model on months of transactions and, if the gate agrees, make it the champion.",
     (
         _EXTRACT,
@@ -117,7 +117,7 @@ TRAINING = Workflow(
 )
 DAILY = Workflow(
     "daily",
-    "fraud-detection-daily",
+    "detection-daily",
     "Score the day before as_of, send alerts, and write the report.",
     (
         Step(stages.ETL, {"raw": RAW, "labels": LABELS}),
@@ -153,13 +153,13 @@ DAILY = Workflow(
 )
 DEPLOYMENT = Workflow(
     "deployment",
-    "fraud-model-deployment",
+    "model-deployment",
     "Deploy the model of an earlier training: after a person approved it, or to go back to it.",
     (Step(stages.DEPLOY_MODEL, {"model": TRAINED, "evaluation": EVALUATED}, {"models": MODELS, "champion": CHAMPION}),),
 )
 BACKFILL = Workflow(
     "backfill",
-    "fraud-history-backfill",
+    "history-backfill",
     "Rebuild the history before as_of from raw data, after a gap or after days were delivered again.",
     (
         _EXTRACT,
@@ -171,8 +171,8 @@ BACKFILL = Workflow(
     ),
 )
 
-# SageMaker pipelines register models in this group, where a person may approve them.
-MODEL_PACKAGES = "fraud-detection"
+# SageMaker pipelines register models in this group, after the site's name; there, a person may approve them.
+MODEL_PACKAGES = "detection"
 
 WORKFLOWS: Mapping[str, Workflow] = {workflow.name: workflow for workflow in (TRAINING, DAILY, DEPLOYMENT, BACKFILL)}
 

@@ -78,10 +78,9 @@ class _Builder:
             gated = judge and CHAMPION in job.step.writes.values()
             steps += self._gate(judge, job, step) if gated else [step]
             judge = job.stage.name if CHAMPION in job.step.reads.values() else judge
-        self._parameters.refuse_unknown(list(self._settings), self._workflow.pipeline)
-        return sdk.Pipeline(
-            self._workflow.pipeline, self._parameters.all(), None, steps=steps, sagemaker_session=self._session
-        )
+        name = self._site.pipeline(self._workflow.name)
+        self._parameters.refuse_unknown(list(self._settings), name)
+        return sdk.Pipeline(name, self._parameters.all(), None, steps=steps, sagemaker_session=self._session)
 
     def _step(self, job: JobPlan) -> Any:
         """Return a job's step."""
@@ -171,7 +170,8 @@ class _Builder:
         approved = sdk.ConditionEquals(left=approval, right=APPROVED)
         model, evaluation = self._input(job, "model"), self._input(job, "evaluation")
         image = self._images[job.stage.image]
-        register = RegisterStep("RegisterModel", model_package(image, model, evaluation, approval, self._parameters))
+        package = model_package(self._site.model_packages, image, model, evaluation, approval, self._parameters)
+        register = RegisterStep("RegisterModel", package)
         gated.add_depends_on([register])
         refused = sdk.FailStep(name="Refused", error_message=reported("exit_message"))
         return [

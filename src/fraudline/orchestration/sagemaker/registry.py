@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from fraudline.catalog.workflow import MODEL_PACKAGES
 from fraudline.orchestration.sagemaker.parameters import Parameters, joined
 from fraudline.orchestration.sagemaker.retries import BUSY
 from fraudline.orchestration.sagemaker.sdk import ConfigurableRetryStep, ExecutionVariables, Properties, StepTypeEnum
@@ -31,11 +30,13 @@ class RegisterStep(ConfigurableRetryStep):  # type: ignore[misc]
         return Properties(step_name=self.name, step=self, shape_name="DescribeModelPackageOutput")
 
 
-def model_package(image: str, model: Any, evaluation: Any, approval: Any, parameters: Parameters) -> dict[str, Any]:
+def model_package(
+    group: str, image: str, model: Any, evaluation: Any, approval: Any, parameters: Parameters
+) -> dict[str, Any]:
     """Return the request for a model package, with everything that a deployment of it needs."""
     statistics = {"ContentType": "application/json", "S3Uri": joined(evaluation, "/verdict.json")}
     return {
-        "ModelPackageGroupName": MODEL_PACKAGES,
+        "ModelPackageGroupName": group,
         "ModelApprovalStatus": approval,
         "InferenceSpecification": {
             "Containers": [{"Image": image, "ModelDataUrl": model}],

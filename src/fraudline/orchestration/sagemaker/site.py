@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fraudline.catalog import plan
+from fraudline.catalog.errors import InputError
 from fraudline.catalog.plan import title
 from fraudline.catalog.settings import Settings, by_name
+from fraudline.catalog.workflow import MODEL_PACKAGES, WORKFLOWS
 
 ROLE = "arn:aws:iam::123456789012:role/fraudline"  # a placeholder for definitions that are only printed
 INSTANCE = "ml.m5.xlarge"
+NAME = "fraud"
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class Site:
     """Where jobs run.
 
     Attributes:
+        name: prefix of the names of pipelines and model packages; two sites of an account have two.
         role: ARN of the role that the jobs, and an endpoint, run as.
         kms_key: the key of the volumes and outputs, empty for SageMaker's own.
         subnets: the subnets of the jobs and of an endpoint.
@@ -30,6 +35,7 @@ class Site:
         endpoint: name of the endpoint that hosts the champion, empty for none.
     """
 
+    name: str = NAME
     role: str = ROLE
     kms_key: str = ""
     subnets: tuple[str, ...] = ()
@@ -45,6 +51,7 @@ class Site:
     def of(cls, settings: Settings, **replaced: Any) -> Site:
         """Return the site of a settings file, with some fields replaced."""
         values: dict[str, Any] = {
+            "name": settings.name,
             "role": settings.role or ROLE,
             "kms_key": settings.kms_key,
             "subnets": tuple(settings.subnets),
@@ -57,6 +64,42 @@ class Site:
             "endpoint": settings.endpoint_name if settings.host_endpoint else "",
         }
         return cls(**values | replaced)
+
+    @classmethod
+    def of_stack(cls, settings: Settings, parameters: Mapping[str, str], outputs: Mapping[str, str]) -> Site:
+        """Return the site of a stack: its pipelines have as defaults what its state machines would pass to stages.
+
+        Args:
+            settings: the settings file, for what only pipelines have.
+            parameters: the stack's parameters.
+            outputs: the stack's outputs.
+
+        Raises:
+            InputError: the stack is not made for pipelines.
+        """
+        if "PipelineRole" not in outputs:
+            raise InputError("the stack has no PipelineRole: deploy it with Engine=SageMakerPipelines first")
+        return replace(
+            cls.of(settings),
+            name=parameters["Name"],
+            role=outputs["PipelineRole"],
+            kms_key=outputs["KmsKeySetting"],
+            subnets=_listed(outputs.get("SubnetsSetting", "")),
+            security_groups=_listed(outputs.get("SecurityGroupsSetting", "")),
+            network_isolation=parameters["NetworkIsolation"] == "true",
+            instances={"processing": parameters["ProcessingInstance"], "training": parameters["TrainingInstance"]},
+            settings=_stack_settings(parameters, outputs),
+            endpoint="",  # the stack's settings name it
+        )
+
+    def pipeline(self, workflow: str) -> str:
+        """Return the name of a workflow's pipeline, in lower case as SageMaker's ARNs have it."""
+        return f"{self.name.lower()}-{WORKFLOWS[workflow].pipeline}"
+
+    @property
+    def model_packages(self) -> str:
+        """Return the name of the group in which models are registered."""
+        return f"{self.name.lower()}-{MODEL_PACKAGES}"
 
     def tag_list(self, key: str = "Key", value: str = "Value") -> list[dict[str, str]] | None:
         """Return the tags in the form of requests, with the names of the members that the SDK's classes expect."""
@@ -88,3 +131,21 @@ class Site:
             "security_group_ids": list(self.security_groups) or None,
             "enable_network_isolation": (self.network_isolation and not needs_s3) or None,
         }
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
+
+
+def _stack_settings(parameters: Mapping[str, str], outputs: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return every setting that a stack has: what it knows itself is an output, the others are parameters.
+
+    A setting without either is empty, or decided by each execution.
+    """
+    deployed = {"data": outputs["Data"], "root": outputs["Root"]}
+    for name in plan.settings():
+        if title(name) in parameters:
+            deployed[name] = parameters[title(name)]
+        elif f"{title(name)}Setting" in outputs:
+            deployed[name] = outputs[f"{title(name)}Setting"]
+    return tuple(deployed.items())

@@ -4,7 +4,8 @@
     python glue/deploy.py destroy [--dry-run] [--name fraud]
 
 First comes the foundation: repositories, and a bucket for artifacts. Then the artifacts are uploaded below a hash of
-their content, and the stack is created or updated. --dry-run shows the change set instead.
+their content, and the stack is created or updated, and with Engine=SageMakerPipelines its pipelines too. --dry-run
+shows the differences instead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.parsing import argument
 from fraudline.catalog.plan import title
 from fraudline.orchestration.images import images
-from fraudline.orchestration.stack import preflight
+from fraudline.orchestration.stack import pipelines, preflight
 from fraudline.orchestration.stack.cloud import Cloud
 from fraudline.runtime.aws_errors import explained
 
@@ -33,9 +34,16 @@ GLUE_MODULES = ("boto3", "numpy", "polars")
 
 
 def deploy(
-    cloud: Cloud, name: str, values: Mapping[str, str], *, glue: Path, image_file: Path, wheel: Path | None
+    cloud: Cloud,
+    name: str,
+    values: Mapping[str, str],
+    *,
+    glue: Path,
+    image_file: Path,
+    wheel: Path | None,
+    settings_file: Path | None = None,
 ) -> None:
-    """Create or update foundation and stack, and print the stack's outputs.
+    """Create or update foundation, stack and pipelines, and print the stack's outputs.
 
     Args:
         cloud: the account.
@@ -44,6 +52,7 @@ def deploy(
         glue: the folder with templates, definitions and scripts.
         image_file: the images, as make publish wrote them.
         wheel: the wheel; None for the one in dist/.
+        settings_file: the settings file, as the command line names it.
 
     Raises:
         InputError: something is missing, with what to do.
@@ -52,6 +61,9 @@ def deploy(
     current = cloud.parameters(stack)
     if problems := preflight.problems(name, {**current, **values}, new=not current):
         raise InputError("\n".join(["this account is not ready:", *(f"- {problem}" for problem in problems)]))
+    has_pipelines = {**current, **values}.get("Engine") == pipelines.ENGINE
+    if has_pipelines:
+        pipelines.check_environment(glue.parent)
     names = {"BucketPrefix": name.lower(), "Name": name, "AWS::AccountId": cloud.account, "AWS::Region": cloud.region}
     cloud.apply(FOUNDATION, {"TemplateBody": with_names((glue / "foundation.yaml").read_text(), names)}, {})
     foundation = cloud.outputs(FOUNDATION)
@@ -85,6 +97,10 @@ def deploy(
         cloud.create_pointer(outputs["Root"])
         for output, value in sorted(outputs.items()):
             print(f"{output}\t{value}")
+    if has_pipelines and "PipelineRole" in (cloud.outputs(stack) or {}):
+        pipelines.upsert(glue.parent, stack, {**deployed, **values}, settings_file, dry_run=cloud.dry_run)
+    elif has_pipelines:
+        print(f"{stack}: its pipelines can be shown once it is deployed")
 
 
 def stack_name(name: str) -> str:
@@ -142,7 +158,15 @@ def main(arguments: Sequence[str] | None = None, *, glue: Path) -> ExitCode:
             else:
                 values = {**file.stack(), "Name": name, **settings.by_name(options.set)}
                 image_file = options.images or file.images or IMAGES
-                deploy(cloud, name, values, glue=glue, image_file=image_file, wheel=options.wheel)
+                deploy(
+                    cloud,
+                    name,
+                    values,
+                    glue=glue,
+                    image_file=image_file,
+                    wheel=options.wheel,
+                    settings_file=options.settings_file,
+                )
     except InputError as error:
         print(error, file=sys.stderr)
         return ExitCode.INVALID_INPUT

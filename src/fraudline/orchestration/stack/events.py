@@ -44,7 +44,7 @@ def events() -> Resources:
                     "source": ["aws.sagemaker"],
                     "detail-type": ["SageMaker Model Package State Change"],
                     "detail": {
-                        "ModelPackageGroupName": [MODEL_PACKAGES],
+                        "ModelPackageGroupName": [sub(f"${{BucketPrefix}}-{MODEL_PACKAGES}")],
                         "ModelApprovalStatus": ["Approved"],
                         # Events also come at creation, and when other fields are updated.
                         "UpdatedModelPackageFields": ["ModelApprovalStatus"],

@@ -55,6 +55,11 @@ def negate(condition: Value) -> Value:
     return {"Fn::Not": [condition]}
 
 
+def both(one: str, other: str) -> Value:
+    """Return a condition that two conditions of the template hold."""
+    return {"Fn::And": [{"Condition": one}, {"Condition": other}]}
+
+
 def arn(service: str, resource: str) -> Value:
     """Return the ARN of a service's resource in the account and region of the stack."""
     return sub(f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fraudline.catalog.plan import JobPlan, plan, title
-from fraudline.catalog.workflow import WORKFLOWS
+from fraudline.catalog.workflow import MODEL_PACKAGES, WORKFLOWS
 from fraudline.orchestration.stack.intrinsics import arn, attribute, ref, sub
 from fraudline.orchestration.stack.policies import Statement, encrypt, pass_roles, statement
 from fraudline.orchestration.stack.roles import GLUE_STAGES
@@ -85,7 +85,7 @@ def _count_rejected() -> Statement:
 
 
 def _start_pipelines(*workflows: str) -> Statement:
-    pipelines = [arn("sagemaker", f"pipeline/{WORKFLOWS[name].pipeline}") for name in workflows]
+    pipelines = [arn("sagemaker", f"pipeline/${{BucketPrefix}}-{WORKFLOWS[name].pipeline}") for name in workflows]
     return statement("StartPipelines", "sagemaker:StartPipelineExecution", pipelines)
 
 
@@ -136,7 +136,11 @@ MACHINES: tuple[StateMachine, ...] = (
         "EXPRESS",
         [
             _start_pipelines("deployment"),
-            statement("ReadPackages", "sagemaker:DescribeModelPackage", arn("sagemaker", "model-package/*")),
+            statement(
+                "ReadPackages",
+                "sagemaker:DescribeModelPackage",
+                arn("sagemaker", f"model-package/${{BucketPrefix}}-{MODEL_PACKAGES}/*"),
+            ),
         ],
     ),
 )

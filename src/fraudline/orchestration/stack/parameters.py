@@ -8,7 +8,7 @@ from fraudline.catalog.plan import settings, title
 from fraudline.catalog.settings_table import SETTINGS
 from fraudline.catalog.stage import Parameter
 from fraudline.catalog.stages import IMAGES, NOW, REPLACE
-from fraudline.orchestration.stack.intrinsics import Value, attribute, choose, equals, join, negate, ref, sub
+from fraudline.orchestration.stack.intrinsics import Value, attribute, both, choose, equals, join, negate, ref, sub
 
 # What the stack itself knows, by the name of the setting. Each execution decides about replacing and the clock.
 KNOWN: dict[str, Value] = {
@@ -33,6 +33,8 @@ CONDITIONS = {
     "Pipelines": equals(ref("Engine"), "SageMakerPipelines"),
     "Express": equals(ref("DailyMode"), "EXPRESS"),
     "HasEndpoint": equals(ref("Hosting"), "Endpoint"),
+    "PipelinesInVpc": both("Pipelines", "InVpc"),
+    "PipelinesWithEndpoint": both("Pipelines", "HasEndpoint"),
     "HasEmail": negate(equals(ref("OperationsEmail"), "")),
 }
 

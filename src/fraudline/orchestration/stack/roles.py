@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from fraudline.catalog.plan import JobPlan, Location, plan
 from fraudline.catalog.stage import SUMMARY
 from fraudline.catalog.stages import PUBLISH_HISTORY
-from fraudline.catalog.workflow import WORKFLOWS
+from fraudline.catalog.workflow import MODEL_PACKAGES, WORKFLOWS
 from fraudline.orchestration.stack.intrinsics import Noted, Resource, Resources, Value, arn, attribute, ref, sub
 from fraudline.orchestration.stack.policies import Statement, network_policies, pass_roles, role, statement
 from fraudline.orchestration.step_functions.jobs import GLUE_JOBS, runs_on_glue
@@ -21,6 +21,7 @@ _MANAGED = {"glue": "GluePolicy", "sagemaker": "JobPolicy", "lambda": "FunctionP
 _BUCKETS = {"data": "DataBucket", "root": "ResultsBucket"}
 _WRITE = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
 _PIPELINE_JOBS = ("Processing", "Training")
+_PACKAGES = {"model-package-group": "", "model-package": "/*"}
 _ENDPOINT = arn("sagemaker", "endpoint/${EndpointName}")
 
 # What stages call besides S3.
@@ -181,7 +182,9 @@ def _pipeline_role() -> Value:
     verbs = [f"sagemaker:{verb}{kind}Job" for verb in ("Create", "Describe", "Stop") for kind in _PIPELINE_JOBS]
     jobs = [arn("sagemaker", f"{kind.lower()}-job/pipelines-*") for kind in _PIPELINE_JOBS]
     packages = [f"sagemaker:{verb}ModelPackage{kind}" for verb in ("Create", "Describe") for kind in ("", "Group")]
-    registry = [arn("sagemaker", "model-package-group/*"), arn("sagemaker", "model-package/*")]
+    registry = [
+        arn("sagemaker", f"{kind}/${{BucketPrefix}}-{MODEL_PACKAGES}{below}") for kind, below in _PACKAGES.items()
+    ]
     statements = [
         *_statements([job for workflow in WORKFLOWS for job in plan(workflow)]),
         statement("RunJobs", ["sagemaker:AddTags", *verbs], jobs),

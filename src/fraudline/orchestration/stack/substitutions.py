@@ -35,7 +35,10 @@ def _values() -> dict[str, Value]:
         **{title(name): KNOWN.get(name, ref(title(name))) for name in settings() if name not in PER_EXECUTION},
         **{name: ref(name) for name in (*names, *GLUE_STAGES.values(), *(f"{it.title()}Image" for it in IMAGES))},
         **{name: attribute(name) for name in (*roles(), *functions()) if name.endswith(("Role", "Function"))},
-        **{f"{title(name)}Pipeline": workflow.pipeline for name, workflow in WORKFLOWS.items()},
+        **{
+            f"{title(name)}Pipeline": sub(f"${{BucketPrefix}}-{workflow.pipeline}")
+            for name, workflow in WORKFLOWS.items()
+        },
         "Data": sub("s3://${DataBucket}"),
         "Root": sub("s3://${ResultsBucket}"),
         "HistoryUri": sub("dynamodb://${HistoryTable}"),

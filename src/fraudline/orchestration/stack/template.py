@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fraudline.catalog.plan import title
 from fraudline.orchestration.stack.alarms import alarms
 from fraudline.orchestration.stack.events import events
 from fraudline.orchestration.stack.functions import functions
 from fraudline.orchestration.stack.glue_jobs import glue_jobs
 from fraudline.orchestration.stack.intrinsics import Noted, Resources, attribute, choose, ref, sub
-from fraudline.orchestration.stack.parameters import CONDITIONS, parameters
+from fraudline.orchestration.stack.parameters import CONDITIONS, KNOWN, parameters
 from fraudline.orchestration.stack.policies import job_policies
 from fraudline.orchestration.stack.roles import roles
 from fraudline.orchestration.stack.schedules import schedules
@@ -19,6 +20,12 @@ from fraudline.orchestration.stack.storage import storage
 from fraudline.orchestration.stack.topics import logs, topics
 
 VERSION = "2010-09-09"
+_KNOWN_IF = {
+    "subnets": "PipelinesInVpc",
+    "security_groups": "PipelinesInVpc",
+    "deploy_model_endpoint": "PipelinesWithEndpoint",
+    "fraud_scoring_endpoint": "PipelinesWithEndpoint",
+}
 
 
 def template(definitions: Mapping[str, str]) -> dict[str, Any]:
@@ -71,4 +78,13 @@ def _outputs() -> dict[str, Any]:
         **{queue: {"Value": attribute(queue)} for queue in ("ScheduleDeadLetters", "RealtimeDeadLetters")},
         "DailyMachine": {"Value": choose("Express", ref("DailyMachine"), ref("DailyStandardMachine"))},
         "PipelineRole": {"Condition": "Pipelines", "Value": attribute("PipelineRole")},
+        **{f"{title(name)}Setting": _setting(name) for name in KNOWN},
     }
+
+
+def _setting(name: str) -> dict[str, Any]:
+    """Return an output with what the stack knows of a setting, for pipelines; none where it is empty."""
+    condition, value = _KNOWN_IF.get(name, "Pipelines"), KNOWN[name]
+    if condition == "PipelinesWithEndpoint":
+        _, value, _ = value["Fn::If"]
+    return {"Condition": condition, "Value": value}
