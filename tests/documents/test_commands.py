@@ -209,6 +209,8 @@ def test_command_in_a_sentence_exists(page: str, code: str):
     program, *words = shlex.split(code)
     if program == "make":
         check_make(words)
+    elif program == "aws":
+        check_aws(words)
     elif program in ("stage", "docker"):
         assert words
     elif words[0] == "-m":
