@@ -72,7 +72,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     (folder / ".ci").mkdir()
     shutil.copy(REPOSITORY / ".ci/publish", folder / ".ci/publish")
-    (folder / ".gitignore").write_text("dist/\n")
+    catalog = Path("src", "fraudline", "catalog")
+    shutil.copytree(REPOSITORY / catalog, folder / catalog, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / catalog.parent / "__init__.py", folder / catalog.parent)
+    shutil.copy(REPOSITORY / ".gitignore", folder / ".gitignore")
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
         output("git", *IDENTITY, *command, cwd=folder)
     return folder
