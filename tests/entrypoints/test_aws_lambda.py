@@ -39,6 +39,7 @@ def handler(stage: str) -> Any:
     return getattr(aws_lambda, stage)
 
 
+@pytest.mark.integration
 def test_a_function_writes_what_a_job_writes(lake: Path, tmp_path: Path):
     answer = handler("etl")(EVENT, None)
     written = "s3://lake/executions/daily-2026-01-10/ETL/"

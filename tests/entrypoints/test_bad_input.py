@@ -186,6 +186,7 @@ def test_labels_without_any_transaction_are_refused(launcher: str, ml: Path):
     assert_refused(jobs.run(launcher, "data-extraction", ml, "--as-of", "2026-02-01"), message)
 
 
+@pytest.mark.integration
 def test_a_model_of_another_contract_is_refused(launcher: str, tmp_path: Path):
     """Columns of the same names may mean something else."""
     folder = tmp_path / "processing/input/features"

@@ -91,6 +91,7 @@ def test_number_of_dataset_folders_changes_nothing(site: Path, tmp_path: Path, m
     assert many == one
 
 
+@pytest.mark.integration
 def test_sampling_drops_training_rows_and_changes_no_feature(site: Path, tmp_path: Path):
     """Windows see every row; validation and test must look like the rows to score."""
     run_workflow("training", FIRST, site / "data", tmp_path, until="feature-engineering", sample=0.3)

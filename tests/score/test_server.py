@@ -122,6 +122,7 @@ def test_other_paths_are_404_and_other_methods_405(model: Model):
     assert call(model, "GET", "/invocations")[0] == 405
 
 
+@pytest.mark.integration
 def test_scores_over_http_equal_scores_in_process(artifact: Path, model: Model):
     """Two ways to score one day must not give two answers."""
     ids = pl.Series([f"t{number}" for number in range(len(ROWS))])
@@ -130,6 +131,7 @@ def test_scores_over_http_equal_scores_in_process(artifact: Path, model: Model):
     assert served.equals(risk.score(model, ids, ROWS))
 
 
+@pytest.mark.integration
 def test_unreachable_endpoint_is_an_input_error():
     with pytest.raises(InputError, match="does not answer"):
         client.score("http://127.0.0.1:9", pl.Series(["t"]), ROWS[:1], batch=1)
