@@ -82,6 +82,7 @@ def test_wrong_input_raises_input_rejected(event: Any, message: str):
     assert raised.value.__context__ is None  # Lambda would log its text
 
 
+@pytest.mark.usefixtures("lake")
 def test_a_defect_raises_stage_failed_without_its_text(monkeypatch: pytest.MonkeyPatch):
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("customer 4711")
