@@ -16,10 +16,8 @@ from fraudline.catalog.errors import InputError
 from fraudline.catalog.exit_codes import ExitCode
 from fraudline.catalog.stage import Stage
 from fraudline.catalog.stages import STAGES
-from fraudline.catalog.workflow import WORKFLOWS
 from fraudline.entrypoints import aws_lambda, log, realtime
 from fraudline.entrypoints.run import Parser, run
-from fraudline.orchestration.local import commands
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +52,8 @@ def _operations() -> argparse.ArgumentParser:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from fraudline.orchestration.local import commands  # noqa: PLC0415 - a stage starts without them
+
     parser = Parser(
         "fraudline",
         usage="fraudline COMMAND [options]",
@@ -83,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _stages_help() -> str:
     """Describe the stages, grouped by the first workflow that runs them."""
+    from fraudline.catalog.workflow import WORKFLOWS  # noqa: PLC0415
+
     rest = dict(STAGES)
     groups = []
     for workflow in WORKFLOWS.values():

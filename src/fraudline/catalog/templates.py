@@ -6,10 +6,8 @@ The fields are ``{as_of}``, ``{day}`` (the day before as_of) and ``{contract}`` 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import date
 
-from fraudline.catalog.contract import contract
 from fraudline.catalog.days import day_before
 
 _FIELD = re.compile(r"\{(\w+)\}")
@@ -17,17 +15,20 @@ _FIELD = re.compile(r"\{(\w+)\}")
 
 def resolve(template: str, as_of: date) -> str:
     """Return a template with its fields filled in for ``as_of``; other braces stay as they are."""
-    values = {"as_of": as_of, "day": day_before(as_of), "contract": contract()}
+    values: dict[str, object] = {"as_of": as_of, "day": day_before(as_of)}
+    if "{contract}" in template:
+        from fraudline.catalog.contract import contract  # noqa: PLC0415 - hashes definitions that no help text needs
+
+        values["contract"] = contract()
     for name, value in values.items():
         template = template.replace(f"{{{name}}}", str(value))
     return template
 
 
-@dataclass(frozen=True)
-class Field:
-    """A field of a template."""
+class Field(str):
+    """The name of a field of a template."""
 
-    name: str
+    __slots__ = ()
 
 
 def fields(template: str) -> list[str | Field]:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 
 from fraudline.catalog.errors import InputError, TemporaryError
-from fraudline.runtime import aws_errors
 
 _PERMISSION = "give the stage's user access, or run it as another user"
 _REMEDIES = {
@@ -30,6 +29,8 @@ def explain(error: Exception, outputs: Mapping[str, str]) -> InputError | Tempor
     """
     number = _number(error)
     if number not in _REMEDIES:
+        from fraudline.runtime import aws_errors  # noqa: PLC0415 - a stage that ends well needs no table of errors
+
         return aws_errors.explain(error)
     subject = getattr(error, "filename", None)
     if not subject:

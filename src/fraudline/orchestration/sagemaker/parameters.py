@@ -69,7 +69,7 @@ class Parameters:
         return [self.use(_BASES[location.base]), f"/{location.template}"]
 
     def _parts(self, template: str) -> list[Any]:
-        return [self.use(_FIELDS[part.name]) if isinstance(part, Field) else part for part in fields(template)]
+        return [self.use(_FIELDS[part]) if isinstance(part, Field) else part for part in fields(template)]
 
 
 def joined(*parts: Any) -> Any:

@@ -30,7 +30,7 @@ def formatted(template: str, prefix: str = "") -> str:
     """
     parts = fields(template)
     text = prefix + "".join("{}" if isinstance(part, Field) else part for part in parts)
-    paths = [_PATHS[part.name] for part in parts if isinstance(part, Field)]
+    paths = [_PATHS[part] for part in parts if isinstance(part, Field)]
     return f"States.Format('{text}', {', '.join(paths)})" if paths else text
 
 
