@@ -91,7 +91,7 @@ def _evaluating_in_time() -> Any:
     def evaluate_in_time(program: Any, env: Environment) -> None:
         if env.execution_type == StateMachineType.EXPRESS and not env.is_frame():
             own = program.timeout_seconds.timeout_seconds if program.timeout_seconds else EXPRESS_SECONDS
-            # A definition is parsed anew for each execution, so this one belongs to it alone.
+            # Each execution parses its definition again, so this one belongs to it alone.
             program.timeout_seconds = TimeoutSeconds(min(own, EXPRESS_SECONDS))
         evaluate(program, env)
 

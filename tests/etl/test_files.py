@@ -135,7 +135,7 @@ BROKEN: dict[str, tuple[str, Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_broken_file_is_named(case: str, tmp_path: Path):
-    """Whoever fixes a delivery of hundreds of files must know which one is broken."""
+    """To fix a delivery of hundreds of files, one must know which file is broken."""
     suffix, break_file, format_ = BROKEN[case]
     deliver(tmp_path, [GOOD])
     row = GOOD | {"transaction_id": "t1", "extra": "a column that no stage reads"}

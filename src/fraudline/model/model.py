@@ -73,7 +73,7 @@ def save(folder: Path, model: Model, probe_rows: Floats32) -> None:
     Args:
         folder: the folder to write them to.
         model: the model to write.
-        probe_rows: rows x features; whoever loads the model must reproduce their scores.
+        probe_rows: rows x features; a loaded model must reproduce their scores.
     """
     model.booster.save_model(folder / MODEL_FILE)
     (folder / MANIFEST_FILE).write_text(json.dumps(model.manifest, indent=2) + "\n")
