@@ -86,3 +86,16 @@ def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(f"{error}, got '{text}'") from error
 
     return parsed
+
+
+def add_settings(parser: argparse.ArgumentParser, description: str) -> None:
+    """Add the repeatable option ``--set``, whose pairs of name and value become ``settings``."""
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        type=argument(setting),
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=description,
+    )

@@ -36,5 +36,5 @@ class Run:
 
     @property
     def day(self) -> date:
-        """The last visible day, the one before ``as_of``."""
+        """Return the last visible day, the one before ``as_of``."""
         return day_before(self.as_of)

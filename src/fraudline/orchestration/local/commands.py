@@ -95,15 +95,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--registry", default="", metavar="PREFIX", help="prefix of the images' names, such as HOST/")
     parser.add_argument("--version", default="dev", metavar="TAG", help="tag of the images [dev]")
     parser.add_argument("--from-start", action="store_true", help="run finished stages again too")
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        type=argument(parsing.setting),
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting, for every stage that has it; overrides the settings file",
-    )
+    parsing.add_settings(parser, "a setting, for every stage that has it; overrides the settings file")
 
 
 def _init(options: argparse.Namespace) -> int:

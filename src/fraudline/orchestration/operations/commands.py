@@ -65,15 +65,7 @@ def _add_day(command: argparse.ArgumentParser, option: str, description: str, **
 
 
 def _add_execution(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--set",
-        dest="settings",
-        type=argument(parsing.setting),
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of a stage, for this execution only; replaces the stack's",
-    )
+    parsing.add_settings(command, "a setting of a stage, for this execution only; replaces the stack's")
     _add_waiting(command)
 
 
